@@ -1,0 +1,125 @@
+"""The arrays of some blocks of runs: (blocks, rows, width), the run innermost, a block's runs side by side.
+
+May import NumPy and the constants of the formulas.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbp.kernels.metrics import N_METRICS
+from fastbp.kernels.network import Network, sizes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Runs of one network to be trained together, and what becomes of them.
+
+    Attributes
+    ----------
+    network : Network
+    steps, n_runs, width : int
+        The last block is filled up with copies of the last run.
+    x, y : (n_samples * n_inputs,), (n_samples * n_outputs,), or (blocks, the same, width)
+        Data that all runs share, or data of each run.
+    w : (blocks, n_parameters, width)
+        Weights, trained in place.
+    hyper : (blocks, 1 + n_layers, width)
+        `training.TARGET_LOSS`, `training.LEARNING_RATE` + layer.
+    m : (blocks, N_METRICS, width)
+    losses : (blocks, steps + 1 or 0, width)
+    trace : dict of (blocks, rows or 0, width)
+        ``w``, ``g``, ``z``, ``a``, ``delta`` of each step as in `training.Record`.
+    """
+
+    network: Network
+    steps: int
+    n_runs: int
+    width: int
+    x: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    hyper: np.ndarray
+    m: np.ndarray
+    losses: np.ndarray
+    trace: dict[str, np.ndarray]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.w)
+
+    def runs(self, array: np.ndarray) -> np.ndarray:
+        """Give (blocks, rows, width) as (n_runs, rows)."""
+        return array.transpose(0, 2, 1).reshape(-1, array.shape[1])[: self.n_runs]
+
+
+def make_batch(network: Network, steps, x, y, w, hyper, width, *, history=False, trace=False) -> Batch:
+    """Lay out runs in blocks.
+
+    Parameters
+    ----------
+    network : Network
+    steps : int
+    x, y : float arrays, (n_samples, n_features) shared by all runs or (n_runs, n_samples, n_features)
+    w : float array, (n_runs, n_parameters)
+        Its dtype, float32 or float64, is that of everything.
+    hyper : float array, (n_runs, 1 + n_layers)
+    width : int
+        Runs a block.
+    history, trace : bool
+        Whether to make room for the loss, and for everything, of each step.
+    """
+    n_runs, dtype = len(w), w.dtype
+    n_blocks = -(-n_runs // width)
+    n_parameters, n_units = sizes(network)
+    rows = steps * trace
+    shapes = {
+        "w": (rows + trace) * n_parameters,
+        "g": rows * n_parameters,
+        "z": (rows + trace) * network.n_samples * n_units,
+        "a": (rows + trace) * network.n_samples * n_units,
+        "delta": rows * network.n_samples * n_units,
+    }
+    return Batch(
+        network=network,
+        steps=steps,
+        n_runs=n_runs,
+        width=width,
+        x=_data(x, width, dtype),
+        y=_data(y, width, dtype),
+        w=pack(w, width, dtype),
+        hyper=pack(hyper, width, dtype),
+        m=aligned((n_blocks, N_METRICS, width), dtype),
+        losses=aligned((n_blocks, (steps + 1) * history, width), dtype),
+        trace={name: aligned((n_blocks, n, width), dtype) for name, n in shapes.items()},
+    )
+
+
+def _data(values, width, dtype):
+    if values.ndim == 2:
+        return np.ascontiguousarray(values, dtype).reshape(-1)
+    return pack(values.reshape(len(values), -1), width, dtype)
+
+
+def pack(values: np.ndarray, width: int, dtype) -> np.ndarray:
+    """Lay (n_runs, rows) out as (blocks, rows, width); the last run fills up the last block."""
+    n_runs, n_rows = values.shape
+    n_blocks = -(-n_runs // width)
+    packed = aligned((n_blocks, n_rows, width), dtype)
+    whole = n_runs // width
+    packed[:whole] = values[: whole * width].reshape(whole, width, n_rows).transpose(0, 2, 1)
+    if whole < n_blocks:
+        rest = values[whole * width :]
+        packed[whole, :, : len(rest)] = rest.T
+        packed[whole, :, len(rest) :] = rest[-1][:, None]
+    return packed
+
+
+def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Give zeros that begin at a multiple of 64 bytes, so that no register load crosses a cache line."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,164 @@
+"""The CPU: blocks of runs on SIMD lanes, blocks side by side on threads.
+
+The only place that knows how the kernels are launched on a CPU. May import all of ``kernels`` but ``cuda``.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+
+import numpy as np
+from numba.core import config
+
+from fastbp.kernels import cache, lanes
+from fastbp.kernels.batch import Batch, aligned
+from fastbp.kernels.lanes import rows
+from fastbp.kernels.network import sizes
+from fastbp.kernels.training import Record, Run, train
+
+# Seconds of one call into compiled code: long against the call's cost, short against a person's Ctrl-C.
+SECONDS_A_CALL = 0.05
+
+
+def train_blocks(network, steps, arrays, record, first, last, start, stop):
+    """Train the blocks `first` to `last` through the steps `start` to `stop`.
+
+    `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for the scratch g, z, a and
+    delta, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
+    """
+    for block in range(first, last):
+        run = Run(
+            rows(arrays.x, block),
+            rows(arrays.y, block),
+            rows(arrays.w, block),
+            rows(arrays.g, 0),
+            rows(arrays.z, 0),
+            rows(arrays.a, 0),
+            rows(arrays.delta, 0),
+            rows(arrays.hyper, block),
+            rows(arrays.m, block),
+        )
+        kept = Record(
+            record.history,
+            record.trace,
+            rows(record.losses, block),
+            rows(record.w, block),
+            rows(record.g, block),
+            rows(record.z, block),
+            rows(record.a, block),
+            rows(record.delta, block),
+        )
+        train(network, run, kept, start, stop, steps)
+
+
+compiled = cache.cached_njit(train_blocks)
+
+
+def width(dtype) -> int:
+    """Runs a block: those of a Lane, or one where Numba's compiler is switched off."""
+    return 1 if config.DISABLE_JIT else lanes.WIDTH[np.dtype(dtype).name]
+
+
+def n_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def arguments(batch: Batch) -> tuple:
+    """Give the first arguments of `train_blocks`, with scratch of their own."""
+    n_parameters, n_units = sizes(batch.network)
+
+    def scratch(n_rows):
+        return aligned((1, n_rows, batch.width), batch.w.dtype)
+
+    arrays = Run(
+        batch.x,
+        batch.y,
+        batch.w,
+        scratch(n_parameters),
+        scratch(n_units),
+        scratch(n_units),
+        scratch(n_units),
+        batch.hyper,
+        batch.m,
+    )
+    history, trace = batch.losses.shape[1] > 0, batch.trace["w"].shape[1] > 0
+    return batch.network, batch.steps, arrays, Record(history, trace, batch.losses, **batch.trace)
+
+
+def train_batch(
+    batch: Batch,
+    pool: ThreadPoolExecutor,
+    threads: int,
+    cancel: threading.Event | None = None,
+    advance: Callable[[float], None] = lambda runs: None,
+) -> None:
+    """Train all runs of `batch` in place.
+
+    Parameters
+    ----------
+    batch : Batch
+    pool, threads
+        Where `threads` tasks are submitted; the blocks are shared out among them.
+    cancel : threading.Event, optional
+        Looked at between calls of about `SECONDS_A_CALL`; raises `CancelledError`.
+    advance : callable
+        Told after each call how many runs (in fractions: runs times the share of their steps) were trained.
+    """
+    cache.compile_for(compiled, (*arguments(batch), 0, 0, 0, 0))
+    work = _Work(batch, threads, cancel or threading.Event(), advance)
+    tasks = [pool.submit(work) for _ in range(min(threads, batch.n_blocks))]
+    try:
+        for task in tasks:
+            task.result()
+    except BaseException:
+        # Nobody may write into the batch once this function has returned.
+        work.cancel.set()
+        wait(tasks)
+        raise
+
+
+class _Work:
+    """The blocks of a batch, handed out in chunks whose size follows the measured time."""
+
+    def __init__(self, batch, threads, cancel, advance):
+        self.batch, self.threads, self.cancel, self.advance = batch, threads, cancel, advance
+        self.lock = threading.Lock()
+        self.next_block = 0
+        self.block_steps_a_call = 1.0
+
+    def __call__(self):
+        """Train chunk after chunk until none is left."""
+        arguments_ = arguments(self.batch)
+        while (chunk := self._take()) is not None:
+            self._train(arguments_, *chunk)
+
+    def _take(self) -> tuple[int, int] | None:
+        with self.lock:
+            first, left = self.next_block, self.batch.n_blocks - self.next_block
+            if left == 0:
+                return None
+            wanted = int(self.block_steps_a_call / max(self.batch.steps, 1))
+            self.next_block += max(1, min(wanted, -(-left // self.threads)))
+            return first, self.next_block
+
+    def _train(self, arguments_, first, last):
+        steps, start = self.batch.steps, 0
+        while True:
+            if self.cancel.is_set():
+                raise CancelledError
+            stop = min(steps, start + max(1, int(self.block_steps_a_call / (last - first))))
+            began = time.perf_counter()
+            compiled(*arguments_, first, last, start, stop)
+            seconds = max(time.perf_counter() - began, 1e-6)
+            done = (last - first) * max(stop - start, 1)
+            # At most a factor of 8 at once: one call that was interrupted says little.
+            wanted = done * SECONDS_A_CALL / seconds
+            self.block_steps_a_call = max(1.0, min(wanted, self.block_steps_a_call * 8.0))
+            runs = min(last * self.batch.width, self.batch.n_runs) - first * self.batch.width
+            self.advance(runs * ((stop - start) / steps if steps else 1.0))
+            if stop == steps:
+                return
+            start = stop

@@ -1,0 +1,153 @@
+"""Overrides: ``KEY=VALUE`` texts that replace values of a sweep file, comments kept.
+
+Imports the standard library, `fastbp.locate`, `fastbp.parameters` and, only inside functions, tomlkit.
+"""
+
+import tomllib
+import uuid
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastbp.locate import Outline, Path
+from fastbp.parameters import (
+    LAYER_RATE,
+    PARAMETERS,
+    SECTIONS,
+    TOP,
+    WEIGHT_KEY,
+    RefusedError,
+    nearest,
+    parameter,
+)
+
+LONG_TEXT = 20_000
+LONG_VALUE = 1_000
+
+
+@dataclass(frozen=True)
+class Override:
+    """One ``KEY=VALUE``.
+
+    Parameters
+    ----------
+    source : str
+        As it was given.
+    keys : tuple of str
+        The path of the key; ``("grid", NAME)`` stands for an axis in every grid.
+    value : object
+        As TOML gives it.
+    written : str or None
+        The value as TOML text, or None for a bare text.
+    """
+
+    source: str
+    keys: tuple[str, ...]
+    value: Any
+    written: str | None
+
+    def places(self, raw: Mapping[str, Any]) -> Iterator[Path]:
+        """Yield where the value stands in a document that has the override applied."""
+        if self.keys[0] != "grid":
+            yield self.keys
+        elif isinstance(raw.get("grid"), list):
+            yield from (("grid", index, self.keys[1]) for index in range(len(raw["grid"])))
+
+    def apply(self, document: MutableMapping[str, Any], value: Any) -> None:
+        """Set the key in a parsed document to `value`; a parameter that becomes fixed is no axis any more."""
+        grids = document.get("grid", [])
+        if self.keys[0] == "grid":
+            if not grids:
+                document["grid"] = grids = [{}]
+                grids = document["grid"]
+            for grid in _tables(grids):
+                grid[self.keys[1]] = value
+            return
+        for grid in _tables(grids):
+            for axis in list(grid):
+                if axis == self.keys[-1] or (self.keys[-1] == "learning_rate" and LAYER_RATE.fullmatch(axis)):
+                    del grid[axis]
+        table = document
+        for key in self.keys[:-1]:
+            if key not in table:
+                table[key] = {}
+            table = table[key]
+            if not isinstance(table, MutableMapping):  # the file is wrong there, and says so itself
+                return
+        table[self.keys[-1]] = value
+
+
+def _tables(grids: Any) -> list[MutableMapping[str, Any]]:
+    return [grid for grid in grids if isinstance(grid, MutableMapping)] if isinstance(grids, list) else []
+
+
+def read_override(source: str) -> Override:
+    """Return the override that a ``KEY=VALUE`` text stands for, or raise `RefusedError`."""
+    key, equals, written = source.partition("=")
+    if not equals:
+        raise RefusedError("is no override; write KEY=VALUE, such as learning_rate=0.1")
+    keys = _keys(key.strip())
+    try:
+        document = tomllib.loads(f"value = {written}")
+    except (ValueError, RecursionError):
+        document = {}
+    if list(document) == ["value"]:
+        return Override(source, keys, document["value"], written.strip())
+    return Override(source, keys, written.strip(), None)
+
+
+def _keys(key: str) -> tuple[str, ...]:
+    """Return the path of a key, which is a unique name or dotted."""
+    parts = tuple(part.strip() for part in key.split("."))
+    places = {name: (section, name) for section, model in SECTIONS.items() for name in model.model_fields}
+    if key in TOP:
+        return (key,)
+    if key in places:
+        return places[key]
+    if len(parts) == 2 and places.get(parts[1], ("",))[0] == parts[0]:
+        return parts
+    if len(parts) == 2 and parts[0] == "grid" and parameter(parts[1]) is not None:
+        return parts
+    if len(parts) == 3 and parts[0] == "init" and WEIGHT_KEY.fullmatch(parts[2]):
+        return parts
+    if parameter(key) is not None:
+        raise RefusedError(f"{key} can only be an axis; write grid.{key}=[...]")
+    dotted = [".".join(place) for place in places.values()]
+    known = [*TOP, *places, *dotted, *(f"grid.{name}" for name in PARAMETERS)]
+    raise RefusedError(f"unknown key{nearest(key, known)}")
+
+
+def _shortened(text: str) -> tuple[str, dict[str, str]]:
+    """Return the text with placeholders for long values, and these: tomlkit is slow on large data."""
+    encoded, kept, cut, end = text.encode(), [], {}, 0
+    for start, stop in Outline(text).values(longer_than=LONG_VALUE):
+        placeholder = f'"{uuid.uuid4()}"'
+        cut[placeholder] = encoded[start:stop].decode()
+        kept += [encoded[end:start].decode(), placeholder]
+        end = stop
+    return "".join([*kept, encoded[end:].decode()]), cut
+
+
+def apply(overrides: list[Override], raw: dict[str, Any], text: str) -> str | None:
+    """Apply overrides to the parsed document `raw`, in place, and to its text.
+
+    Returns
+    -------
+    str or None
+        The edited text; None where tomlkit could not edit it to the same effect.
+    """
+    import tomlkit
+
+    shortened, cut = _shortened(text) if len(text) > LONG_TEXT else (text, {})
+    document = tomlkit.parse(shortened)
+    for override in overrides:
+        override.apply(raw, override.value)
+        item = tomlkit.item(override.value) if override.written is None else tomlkit.value(override.written)
+        override.apply(document, item)
+    edited = tomlkit.dumps(document)
+    for placeholder, value in cut.items():
+        edited = edited.replace(placeholder, value)
+    try:
+        return edited if tomllib.loads(edited) == raw else None
+    except tomllib.TOMLDecodeError:
+        return None

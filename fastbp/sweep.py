@@ -1,0 +1,368 @@
+"""The sweep file: TOML to a frozen, validated `Sweep`; every error with its file, line and key.
+
+The public face of `fastbp.draft` (what is checked), `fastbp.parameters` (of which values), `fastbp.grid` (the
+axes), `fastbp.overrides` and `fastbp.locate`; imports these, the standard library and pydantic.
+"""
+
+import hashlib
+import importlib.resources
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic.fields import FieldInfo
+
+from fastbp.draft import Finding, base, read, weight_shapes
+from fastbp.grid import RANGES, Axis, Grid
+from fastbp.locate import Outline, Path
+from fastbp.overrides import Override, apply, read_override
+from fastbp.parameters import (
+    LAYER_RATE,
+    LAYER_RATE_PARAMETER,
+    PARAMETERS,
+    ROW,
+    ROWS,
+    SECTIONS,
+    TOP,
+    Data,
+    Network,
+    Parameter,
+    Record,
+    RefusedError,
+    Section,
+    Training,
+    field_schema,
+    parameter,
+    quoted,
+)
+
+__all__ = [
+    "PARAMETERS",
+    "Axis",
+    "Data",
+    "Grid",
+    "Network",
+    "Parameter",
+    "Problem",
+    "Record",
+    "Sweep",
+    "SweepError",
+    "Training",
+    "dumps",
+    "load",
+    "loads",
+    "parameter",
+    "schema",
+    "starter",
+    "weight_shapes",
+]
+
+
+_TEXT = WithJsonSchema({"type": "string"})
+
+
+class Sweep(Section):
+    """A validated sweep file, as `load` and `loads` return it.
+
+    Equal sweeps hold the same values; their texts may differ.
+    """
+
+    name: Annotated[str, PlainValidator(TOP["name"]), _TEXT] = Field(
+        description="The sweep's name: a plain file name, and the name of its result folder."
+    )
+    description: Annotated[str, PlainValidator(TOP["description"]), _TEXT] = Field(
+        "", description="What the sweep is for."
+    )
+    network: Network
+    init: dict[str, dict[str, Any]]
+    data: Data
+    training: Training
+    record: Record
+    grid: tuple[Grid, ...]
+    text: str = Field("", repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sweep) and all(
+            getattr(self, name) == getattr(other, name) for name in type(self).model_fields if name != "text"
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
+
+    def base(self) -> dict[str, Any]:
+        """Return the fixed value of every parameter; None where the file sets none.
+
+        A single ``[init.NAME]`` needs no mention in the file: it is the value of ``init`` here.
+        """
+        return base({name: getattr(self, name) for name in SECTIONS}, self.init)
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what the sweep means as JSON-ready values: how it is written makes no difference."""
+        fixed = self.base()
+        grids = self.grid or (Grid(axes={}),)
+        swept = set.intersection(*(set(grid.axes) for grid in grids))
+        inits = {value for grid in grids for value in _taken(grid, "init", fixed)}
+        return {
+            "name": self.name,
+            # A value that every grid replaces is the value of no run.
+            "parameters": {name: None if name in swept else value for name, value in fixed.items()},
+            "init": {name: self.init[name] for name in sorted(inits)},
+            "data": {"x": self.data.x, "y": self.data.y},
+            "record": self.record.model_dump(),
+            "grid": [[[name, axis.values] for name, axis in grid.axes.items()] for grid in grids],
+        }
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the canonical JSON as hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+
+def _taken(grid: Grid, name: str, fixed: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values that a parameter takes in a grid."""
+    return grid.axes[name].values if name in grid.axes else (fixed[name],)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a sweep file or an override.
+
+    Parameters
+    ----------
+    path : str
+        The file, or ``--set KEY=VALUE`` where an override is the cause.
+    line : int or None
+        1-based; None where there is no line to name.
+    key : str
+        Such as ``training.steps`` or ``grid[1].learning_rate[3]``, counting from 0; empty for the whole file.
+    message : str
+        What is wrong; what to do.
+    """
+
+    path: str
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}"
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class SweepError(ValueError):
+    """Everything that is wrong with a sweep file, a line a problem.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        In the order of their lines.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Sweep:
+    """Return the sweep of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file in UTF-8.
+    overrides : sequence of str
+        ``KEY=VALUE`` texts that replace values of the file.
+
+    Raises
+    ------
+    SweepError
+        With every problem of the file and of the overrides.
+    """
+    try:
+        # A byte order mark, as some editors write it, is no part of the TOML.
+        text = FilePath(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SweepError([Problem(str(path), None, "", f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SweepError([Problem(str(path), line, "", "is not UTF-8; save it as UTF-8")]) from error
+    return loads(text, str(path), overrides)
+
+
+def loads(text: str, path: str = "<string>", overrides: Sequence[str] = ()) -> Sweep:
+    """Return the sweep of a TOML text; `path` stands for it in messages. See `load`."""
+    raw = _parse(text, path)
+    changes, problems = _read_overrides(overrides)
+    edited = apply(changes, raw, text) if changes else text
+    parts = read(raw)
+    sources = {place: change.source for change in changes for place in change.places(raw)}
+    problems += _place(parts.findings, sources, text, path)
+    if problems:
+        raise SweepError(sorted(problems, key=lambda problem: problem.line or 0))
+    sweep = Sweep(**parts.top, **parts.sections, init=parts.init, grid=tuple(parts.grids), text=edited or "")
+    return sweep if edited is not None else sweep.model_copy(update={"text": dumps(sweep)})
+
+
+def _read_overrides(sources: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    overrides, problems = [], []
+    for source in sources:
+        try:
+            overrides.append(read_override(source))
+        except RefusedError as refusal:
+            problems.append(Problem(f"--set {source}", None, "", str(refusal)))
+    return overrides, problems
+
+
+def _parse(text: str, path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        problem = Problem(path, None, "", "is not TOML that can be read: it is nested too deeply")
+    except ValueError as error:
+        problem = _syntax_problem(text, path, str(error))
+    raise SweepError([problem])
+
+
+def _syntax_problem(text: str, path: str, message: str) -> Problem:
+    """Return what tomllib says, with the line taken out of its message; a key named twice in plain words."""
+    again = Outline(text).repeated() if re.search("overwrite|twice", message) else None
+    if again is not None:
+        return Problem(path, again.line, _key(again.path), "is named twice; remove one of the two")
+    match = re.search(r"\s*\(at (?:line (\d+), column \d+|end of document)\)", message)
+    line = None if match is None else int(match[1] or text.rstrip().count("\n") + 1)
+    return Problem(path, line, "", f"is not TOML: {message[: match.start()] if match else message}")
+
+
+def _key(path: Path) -> str:
+    """Return a path as a person writes it: ``grid[1].learning_rate[3]``."""
+    key = ""
+    for part in path:
+        name = part if isinstance(part, str) and re.fullmatch("[A-Za-z0-9_-]+", part) else quoted(str(part))
+        key += f"[{part}]" if isinstance(part, int) else f".{name}" if key else name
+    return key
+
+
+def _place(findings: Sequence[Finding], sources: Mapping[Path, str], text: str, path: str) -> list[Problem]:
+    """Give each finding its line, or the override that is its cause."""
+    problems = []
+    outline: Outline | None = None
+    for finding in findings:
+        places = [place[:n] for place in (finding.path, *finding.causes) for n in range(len(place) + 1)]
+        source = next((sources[place] for place in places if place in sources), None)
+        if source is not None:
+            problems.append(Problem(f"--set {source}", None, _key(finding.path), finding.message))
+        else:
+            outline = outline or Outline(text)
+            problems.append(Problem(path, outline.line(finding.path), _key(finding.path), finding.message))
+    return problems
+
+
+def dumps(sweep: Sweep) -> str:
+    """Return a TOML text that loads to an equal sweep; axes are written out value by value."""
+    lines = [f"name = {_toml(sweep.name)}"]
+    if sweep.description:
+        lines.append(f"description = {_toml(sweep.description)}")
+    for name in SECTIONS:
+        lines += _table(f"[{name}]", dict(getattr(sweep, name)))
+    for name, weights in sweep.init.items():
+        lines += _table(f"[init.{_toml(name)}]", weights)
+    for grid in sweep.grid:
+        lines += _table("[[grid]]", {name: axis.values for name, axis in grid.axes.items()})
+    return "\n".join(lines) + "\n"
+
+
+def _table(header: str, entries: Mapping[str, Any]) -> list[str]:
+    return ["", header, *(f"{key} = {_toml(value)}" for key, value in entries.items() if value is not None)]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but TOML wants DEL escaped as well.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+def starter() -> str:
+    """Return the text of a commented sweep file that runs as it is."""
+    return importlib.resources.files("fastbp").joinpath("starter.toml").read_text(encoding="utf-8")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the sweep file, with a description for every key."""
+    top = {name: _described(field) for name, field in Sweep.model_fields.items() if name in TOP}
+    sections = {name: _section_schema(model) for name, model in SECTIONS.items()}
+    sections["data"]["required"] = ["x", "y"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fastbp sweep file",
+        "type": "object",
+        "properties": {**top, **sections, "init": _init_schema(), "grid": _grid_schema()},
+        "required": ["name", "data"],
+        "additionalProperties": False,
+    }
+
+
+def _described(field: FieldInfo) -> dict[str, Any]:
+    default = {} if field.is_required() or field.default in (None, (), "") else {"default": field.default}
+    return {"description": field.description, **field_schema(field), **default}
+
+
+def _section_schema(model: type[Section]) -> dict[str, Any]:
+    properties = {name: _described(field) for name, field in model.model_fields.items()}
+    return _table_schema(str(model.__doc__), properties)
+
+
+def _table_schema(
+    description: str, properties: Mapping[str, Any], patterns: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "patternProperties": patterns or {},
+        "additionalProperties": False,
+    }
+
+
+def _init_schema() -> dict[str, Any]:
+    weights = {"description": "Weights of a layer, a row an input unit, a column an output unit."} | ROWS
+    biases = {"description": "Biases of a layer, one an output unit."} | ROW
+    patterns = {"^W[1-9][0-9]*$": weights, "^b[1-9][0-9]*$": biases}
+    return {
+        "description": "Given initial weights, a table [init.NAME] each.",
+        "type": "object",
+        "additionalProperties": _table_schema("The weights and biases of a network.", {}, patterns),
+    }
+
+
+def _grid_schema() -> dict[str, Any]:
+    axes = {name: _axis_schema(item) for name, item in PARAMETERS.items()}
+    return {
+        "description": "Several grids are run one after the other.",
+        "type": "array",
+        "items": _table_schema(
+            "Axes; a grid is the product of them, the last one varying fastest.",
+            axes,
+            {f"^{LAYER_RATE.pattern}$": _axis_schema(LAYER_RATE_PARAMETER)},
+        ),
+    }
+
+
+def _axis_schema(item: Parameter) -> dict[str, Any]:
+    """Return the schema of an axis: a list of values or, for numbers, a range."""
+    values = {"type": "array", "items": item.schema, "minItems": 1, "uniqueItems": True}
+    rules = {"number": list(RANGES), "integer": ["arange"]}.get(item.kind or "", [])
+    three = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
+    ranges = [
+        _table_schema(f"The range {rule} = {RANGES[rule].form}.", {rule: three}) | {"required": [rule]}
+        for rule in rules
+    ]
+    return {"description": item.doc, "anyOf": [values, *ranges]}
