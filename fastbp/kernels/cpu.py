@@ -15,7 +15,7 @@ from numba.core import config
 from fastbp.kernels import cache, lanes
 from fastbp.kernels.batch import Batch, aligned
 from fastbp.kernels.lanes import rows
-from fastbp.kernels.network import sizes
+from fastbp.kernels.network import Network, sizes
 from fastbp.kernels.training import Record, Run, train
 
 # Seconds of one call into compiled code: long against the call's cost, short against a person's Ctrl-C.
@@ -64,6 +64,18 @@ def width(dtype) -> int:
 def n_threads() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def estimate_seconds(network: Network, steps: int, n_blocks: int, threads: int) -> float:
+    """Guess how long `n_blocks` blocks take, compiling not counted.
+
+    Fitted to eight networks from 2-2-2 to 64-32-10 on one core of a Zen 4 with AVX-512, where it is within 30 %;
+    other processors differ by what they differ.
+    """
+    n_parameters, n_units = sizes(network)
+    n_products = n_parameters - (n_units if network.bias else 0)
+    a_step = 50 + 2 * n_parameters + network.n_samples * (4.5 * n_products + 18 * n_units)
+    return 1e-9 * a_step * (steps + 0.5) * n_blocks / min(threads, n_blocks)
 
 
 def arguments(batch: Batch) -> tuple:

@@ -1,0 +1,177 @@
+"""The command line: Typer commands that call the engine and print what it gives.
+
+No logic; the engine, and with it NumPy, Numba and PyArrow, is imported inside the commands.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="fastbp",
+    help="Train very many small neural networks at once, from a sweep file to Parquet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file (TOML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a parameter of the file; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are a line on stderr, not a traceback."""
+    app()
+
+
+@contextmanager
+def _mendable_errors() -> Iterator[None]:
+    from fastbp.store import StoreError
+    from fastbp.sweep import SweepError
+
+    try:
+        yield
+    except (SweepError, StoreError) as error:
+        typer.echo(f"fastbp: {error}" if isinstance(error, StoreError) else str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo("fastbp: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fastbp {version('fastbp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train very many small neural networks at once, from a sweep file to Parquet."""
+
+
+@app.command()
+def sweep(
+    file: SweepFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The result folder; results/<name> if not given.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that train; all processors if not given.")
+    ] = None,
+    overrides: Overrides = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train all runs of a sweep file and write the result folder."""
+    with _mendable_errors():
+        from fastbp import engine, report
+        from fastbp.sweep import load
+
+        loaded = load(file, overrides or ())
+        began = time.perf_counter()
+        with _progress(engine.n_runs(loaded), shown=not quiet) as advance:
+            results = engine.run(loaded, out, threads, advance)
+        summary = report.summary(results, time.perf_counter() - began)
+        if as_json:
+            typer.echo(json.dumps(summary, indent=1))
+        elif not quiet:
+            report.print_summary(results, summary)
+
+
+@contextmanager
+def _progress(n_runs: int, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar on stderr, where that is a terminal; give the function that advances it."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda runs: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs")
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("training", total=n_runs)
+        yield lambda runs: progress.advance(task, runs)
+        progress.update(task, completed=n_runs)
+
+
+@app.command()
+def plan(file: SweepFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what a sweep would do: runs, groups, shards, bytes, time. Nothing is run."""
+    with _mendable_errors():
+        from fastbp import report
+        from fastbp.sweep import load
+
+        loaded = load(file, overrides or ())
+        outline = report.outline(loaded)
+        typer.echo(json.dumps(outline, indent=1)) if as_json else report.print_outline(outline)
+
+
+@app.command()
+def check(file: SweepFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Compare the gradients of the sweep's own runs with finite differences; exit 1 above the bound."""
+    with _mendable_errors():
+        from fastbp import report
+        from fastbp.check import check as compare
+        from fastbp.sweep import load
+
+        comparisons = compare(load(file, overrides or ()))
+        if as_json:
+            typer.echo(json.dumps([c._asdict() | {"passed": c.passed} for c in comparisons], indent=1))
+        else:
+            report.print_comparisons(comparisons)
+        if not all(comparison.passed for comparison in comparisons):
+            raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the sweep file."""
+    from fastbp.sweep import schema as sweep_schema
+
+    typer.echo(_json_schema(sweep_schema()))
+
+
+def _json_schema(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+) -> None:
+    """Write a commented sweep file that runs as it is, and the JSON schema for editors beside it."""
+    from fastbp.sweep import schema as sweep_schema
+    from fastbp.sweep import starter
+
+    schema_file = file.parent / "fastbp.schema.json"
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(starter())
+        schema_file.write_text(_json_schema(sweep_schema()) + "\n", encoding="utf-8")
+    except FileExistsError:
+        typer.echo(f"fastbp: {file}: exists already; choose another name or remove it", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        typer.echo(f"fastbp: {error.filename}: cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    typer.echo(f"wrote {file} and {schema_file}; run it with: fastbp sweep {file}")

@@ -1,0 +1,172 @@
+"""What a person reads in the terminal: the summary of a sweep, the outline of a plan, the check of gradients.
+
+May import ``results``, ``plan`` and below, and rich.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fastbp.check import BOUND, Comparison
+from fastbp.engine import network_of
+from fastbp.kernels import cpu
+from fastbp.plan import Plan
+from fastbp.results import Results
+from fastbp.sweep import Sweep
+from fastbp.tables import STATUSES
+
+ROWS = 20
+LEFT_OUT = ("steps", "loss_min", "loss_tail", "convergence", "gradient_norm", "weight_norm")
+
+
+def summary(results: Results, seconds: float) -> dict[str, Any]:
+    """Give what came of a sweep as JSON-ready values.
+
+    Parameters
+    ----------
+    results : Results
+    seconds : float
+        Wall time of the whole sweep, compiling and writing included.
+    """
+    runs = results.runs()
+    statuses = runs["status"].combine_chunks().dictionary_decode() if len(runs) else []
+    counts = {status: int(pc.sum(pc.equal(statuses, status)).as_py() or 0) for status in STATUSES}
+    finite = pc.drop_null(pc.if_else(pc.is_finite(runs["loss_last"]), runs["loss_last"], None))
+    return {
+        "name": results.manifest["sweep"],
+        "folder": str(results.folder),
+        "runs": len(runs),
+        "status": counts,
+        "steps": int(pc.sum(runs["steps"]).as_py() or 0),
+        "seconds": round(seconds, 3),
+        "loss_last_least": pc.min(finite).as_py(),
+        "loss_last_median": float(np.median(finite)) if len(finite) else None,
+        "tables": results.manifest["tables"],
+    }
+
+
+def print_summary(results: Results, summary: dict[str, Any]) -> None:
+    """Print a short table of the runs and where they are."""
+    console = _console()
+    runs = results.runs()
+    names = [name for name in runs.column_names if name not in LEFT_OUT and runs[name].null_count < len(runs)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        numeric = name not in ("status",) and not isinstance(runs[name][0].as_py(), str)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in runs.slice(0, ROWS).select(names).to_pylist():
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+    if len(runs) > ROWS:
+        console.print(f"... and {len(runs) - ROWS:,} more runs")
+    counts = ", ".join(f"{count:,} {status}" for status, count in summary["status"].items() if count)
+    console.print(f"{summary['runs']:,} runs ({counts}) in {summary['seconds']:.2f} s: {summary['folder']}")
+
+
+def outline(sweep: Sweep) -> dict[str, Any]:
+    """Give what a sweep would do as JSON-ready values; nothing is run."""
+    plan, threads = Plan(sweep), cpu.n_threads()
+    groups, n_bytes, seconds = [], 0, 0.0
+    for group in plan.groups:
+        structure = group.structure
+        n_blocks = -(-group.n_runs // cpu.width(structure.dtype))
+        seconds += cpu.estimate_seconds(network_of(structure), structure.steps, n_blocks, threads)
+        n_bytes += group.n_runs * plan.bytes_a_run(structure)
+        groups.append({**structure._asdict(), "runs": group.n_runs})
+    return {
+        "name": sweep.name,
+        "runs": plan.n_runs,
+        "shards": plan.n_shards,
+        "bytes": n_bytes,
+        "threads": threads,
+        "seconds": seconds,
+        "groups": groups,
+    }
+
+
+def print_outline(outline: dict[str, Any]) -> None:
+    """Print an outline."""
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("layers", "activations", "loss", "optimizer", "dtype"):
+        table.add_column(name)
+    for name in ("samples", "steps", "runs"):
+        table.add_column(name, justify="right")
+    for group in outline["groups"][:ROWS]:
+        table.add_row(
+            "-".join(map(str, group["layers"])) + ("" if group["bias"] else " no bias"),
+            " ".join(group["activations"]),
+            *(str(group[name]) for name in ("loss", "optimizer", "dtype")),
+            *(f"{group[name]:,}" for name in ("n_samples", "steps", "runs")),
+        )
+    console.print(table)
+    if len(outline["groups"]) > ROWS:
+        console.print(f"... and {len(outline['groups']) - ROWS:,} more groups")
+    console.print(
+        f"runs    {outline['runs']:,} in {len(outline['groups'])} groups and {outline['shards']} shards"
+    )
+    console.print(f"bytes   at most {_size(outline['bytes'])} before compression")
+    console.print(
+        f"time    about {_duration(outline['seconds'])} on {outline['threads']} threads, once compiled; a guess"
+    )
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print the largest relative error of each parameter group."""
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("parameter", "dtype"):
+        table.add_column(name)
+    for name in ("largest relative error", "bound", "compared", "left out"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for comparison in comparisons:
+        table.add_row(
+            comparison.parameter,
+            comparison.dtype,
+            f"{comparison.error:.2e}",
+            f"{BOUND[comparison.dtype]:.0e}",
+            f"{comparison.n_compared:,}",
+            f"{comparison.n_left_out:,}",
+            "ok" if comparison.passed else "ABOVE",
+        )
+    console.print(table)
+    if any(comparison.n_left_out for comparison in comparisons):
+        console.print("left out: at a kink of relu, or where the loss is not finite")
+
+
+def _console() -> Console:
+    # Piped, nothing is cut to the width of a terminal that is not there.
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=200)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    if isinstance(value, list):
+        return " ".join(_cell(item) for item in value)
+    return str(value)
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,76 @@
+"""The result folder, read side. May import ``store``, PyArrow and, where they are installed, pandas and Polars."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fastbp.store import StoreError, read_manifest
+
+
+class Results:
+    """A result folder, opened for reading.
+
+    Parameters
+    ----------
+    folder : Path or str
+
+    Raises
+    ------
+    StoreError
+        If it is no result folder, or a table that is asked for was not recorded.
+    """
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+        self.manifest: dict[str, Any] = read_manifest(self.folder)
+
+    def __repr__(self) -> str:
+        state = "" if self.manifest["complete"] else ", not complete"
+        return f"Results({str(self.folder)!r}: {self.manifest['runs']} runs{state})"
+
+    def table(self, name: str) -> pa.Table:
+        """Give a table by its name, in the order of the parts."""
+        if name not in self.manifest["tables"]:
+            tables = ", ".join(self.manifest["tables"])
+            raise StoreError(f"{self.folder}: has no table {name!r}; it has {tables}")
+        parts = sorted((self.folder / name).glob("*.parquet"))
+        if not parts:
+            raise StoreError(f"{self.folder}: table {name!r} has no part yet; run the sweep again")
+        return pa.concat_tables(pq.read_table(part) for part in parts)
+
+    def runs(self) -> pa.Table:
+        """Give a row a run: id, swept parameters, status, steps and metrics."""
+        return self.table("runs")
+
+    def history(self) -> pa.Table:
+        """Give a row a run and step: run, step, loss."""
+        return self.table("history")
+
+    def parameters(self) -> pa.Table:
+        """Give a row a run, step and weight: its value before the step, and the gradient there."""
+        return self.table("parameters")
+
+    def activations(self) -> pa.Table:
+        """Give a row a run, step, sample and unit: net, output and delta."""
+        return self.table("activations")
+
+    def weights(self) -> pa.Table:
+        """Give a row a run: the list of its final parameters."""
+        return self.table("weights")
+
+    def to_pandas(self, name: str = "runs"):
+        """Give a table as a pandas DataFrame; needs pandas."""
+        return self.table(name).to_pandas()
+
+    def to_polars(self, name: str = "runs"):
+        """Give a table as a Polars DataFrame; needs Polars."""
+        import polars
+
+        return polars.from_arrow(self.table(name))
+
+
+def open_results(folder: Path | str) -> Results:
+    """Open a result folder for reading; see `Results`."""
+    return Results(folder)
