@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from fastbp.plan import Shard
 
@@ -19,7 +19,7 @@ def local(
     """
     waiting = iter(shards)
     with ThreadPoolExecutor(LOOK_AHEAD, thread_name_prefix="shard") as pool:
-        under_way = {}
+        under_way: dict[Future[None], Shard] = {}
         try:
             while True:
                 for shard in itertools.islice(waiting, LOOK_AHEAD - len(under_way)):

@@ -14,7 +14,6 @@ from fastbp.data import DataSet
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.metrics import METRICS
 from fastbp.plan import Plan, Runs, Structure
-from fastbp.sweep import parameter
 
 STATUSES = ("ok", "converged", "diverged")
 STEP_METRICS = ("step_converged", "step_diverged")
@@ -88,7 +87,7 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
     if any(isinstance(value, str) for value in domain):
         return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(domain, pa.string()))
     if any(isinstance(value, tuple) for value in domain):
-        number = pa.int64() if parameter(name).kind == "integer" or name == "layers" else pa.float64()
+        number = pa.int64() if name == "layers" else pa.float64()
         lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
         return pa.array(lists, pa.list_(number)).take(pa.array(codes))
     return pa.array(domain).take(pa.array(codes))

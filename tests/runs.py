@@ -2,8 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import reference
 from hypothesis import HealthCheck, settings
@@ -12,7 +14,8 @@ from numba.core import config
 
 from fastbp.kernels import cpu
 from fastbp.kernels.activations import ACTIVATIONS
-from fastbp.kernels.batch import make_batch
+from fastbp.kernels.batch import make_batch, pack
+from fastbp.kernels.lanes import kernel, rows
 from fastbp.kernels.losses import LOSSES, weight
 from fastbp.kernels.metrics import METRICS
 from fastbp.kernels.network import Network
@@ -232,3 +235,52 @@ def assert_close(got, expected, tolerance, name=""):
     scale = np.abs(expected).max(initial=0.0)
     error = np.abs(got - expected).max(initial=0.0)
     assert error <= tolerance * max(scale, 1e-3), f"{name}: off by {error} at a scale of {scale}"
+
+
+def lanewise(function, *columns):
+    """Give ``function(*columns)``, computed in lanes: the columns are 1-D arrays of one dtype, so is the result.
+
+    Where the compiler is switched off the same rows pass through as runs of one.
+    """
+    columns = np.stack(columns, axis=1)
+    width = cpu.width(columns.dtype)
+    arguments = pack(columns, width, columns.dtype)
+    result = np.zeros_like(arguments[:, :1])
+    with np.errstate(all="ignore"):
+        _driver(function, columns.shape[1])(arguments, result)
+    return result.transpose(0, 2, 1).reshape(-1)[: len(columns)]
+
+
+@cache
+def _driver(function, n_columns):
+    f = kernel(function)
+
+    @numba.njit(error_model="numpy")
+    def one(arguments, result):
+        for block in range(len(arguments)):
+            w, out = rows(arguments, block), rows(result, block)
+            out[0] = f(w[0])
+
+    @numba.njit(error_model="numpy")
+    def two(arguments, result):
+        for block in range(len(arguments)):
+            w, out = rows(arguments, block), rows(result, block)
+            out[0] = f(w[0], w[1])
+
+    @numba.njit(error_model="numpy")
+    def three(arguments, result):
+        for block in range(len(arguments)):
+            w, out = rows(arguments, block), rows(result, block)
+            out[0] = f(w[0], w[1], w[2])
+
+    return (one, two, three)[n_columns - 1]
+
+
+def runwise(function, *columns):
+    """Give ``function(*columns)`` as `lanewise` does, in the interpreter."""
+    with np.errstate(all="ignore"):
+        results = [function(*numbers) for numbers in zip(*columns, strict=True)]
+    return np.array(results).astype(columns[0].dtype)
+
+
+MAPS = {"interpreter": runwise, "lanes": lanewise}

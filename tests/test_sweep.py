@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastbp import overrides as overrides_module
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
-from fastbp.locate import Outline
 from fastbp.sweep import (
     PARAMETERS,
     Problem,
@@ -27,6 +25,8 @@ from fastbp.sweep import (
     starter,
     weight_shapes,
 )
+from fastbp.sweep import overrides as overrides_module
+from fastbp.sweep.locate import Outline
 
 NOTEBOOK = Path(__file__).parents[1] / "sweeps" / "notebook.toml"
 

@@ -97,10 +97,10 @@ class _LaneArrayModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _vector(fe_type.lane).as_pointer())
 
 
-# Numbers become Lanes where they meet one
+# --- Numbers become Lanes where they meet one ---
 
 
-def _as_lane(context, builder, value, ty, lane: LaneType):
+def _as_lane(context, builder, value, ty, lane):
     if isinstance(ty, LaneType):
         return value
     number = context.cast(builder, value, ty, lane.dtype)
@@ -167,7 +167,7 @@ def _mask_instruction(function, n_operands, build, result=lambda mask: mask):
     lower_builtin(function, *[MaskType] * n_operands)(lowering)
 
 
-# LaneArray: rows(A, block), w[p], w[p] = value
+# --- LaneArray: rows(A, block), w[p], w[p] = value ---
 
 
 @intrinsic
@@ -242,7 +242,7 @@ def _lower_setitem(context, builder, signature, args):
     return context.get_dummy_value()
 
 
-# Operations that Python has no operator for: in Python for one run, as an instruction for Lanes ------------------
+# --- Operations that Python has no operator for: in Python for one run, as an instruction for Lanes ---
 
 
 def fma(a, b, c):

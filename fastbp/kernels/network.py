@@ -94,9 +94,9 @@ def layer_size(bias, n_in, n_out):
 def sizes(network):
     """Number of parameters and number of units."""
     n_parameters, n_units = 0, 0
-    for l in range(len(network.activations)):  # noqa: E741
-        n_parameters += layer_size(network.bias, network.layers[l], network.layers[l + 1])
-        n_units += network.layers[l + 1]
+    for layer in range(len(network.activations)):
+        n_parameters += layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
+        n_units += network.layers[layer + 1]
     return n_parameters, n_units
 
 
@@ -105,14 +105,14 @@ def forward(network, w, x, n, z, a):
     """Compute z and a of every unit for sample `n`; return the offsets of the last layer in `w` and `a`."""
     layers = network.layers
     p, u, n_in = 0, 0, layers[0]
-    for l in range(len(network.activations)):  # noqa: E741
-        n_out = layers[l + 1]
-        if l == 0:
+    for layer in range(len(network.activations)):
+        n_out = layers[layer + 1]
+        if layer == 0:
             dense(w, 0, network.bias, x, n * n_in, n_in, z, 0, n_out)
         else:
-            p, u = p + layer_size(network.bias, layers[l - 1], n_in), u + n_in
+            p, u = p + layer_size(network.bias, layers[layer - 1], n_in), u + n_in
             dense(w, p, network.bias, a, u - n_in, n_in, z, u, n_out)
-        activate(network.activations[l], (z, a, u, u + n_out))
+        activate(network.activations[layer], (z, a, u, u + n_out))
         n_in = n_out
     return p, u
 
@@ -124,12 +124,12 @@ def backward(network, w, g, x, n, z, a, delta, p, u):
     `p` and `u` are what `forward` returned.
     """
     layers = network.layers
-    for l in range(len(network.activations) - 1, -1, -1):  # noqa: E741
-        n_in, n_out = layers[l], layers[l + 1]
-        multiply_slope(network.activations[l], (z, a, delta, u, u + n_out))
-        if l == 0:
+    for layer in range(len(network.activations) - 1, -1, -1):
+        n_in, n_out = layers[layer], layers[layer + 1]
+        multiply_slope(network.activations[layer], (z, a, delta, u, u + n_out))
+        if layer == 0:
             dense_gradient(g, 0, network.bias, x, n * n_in, n_in, delta, 0, n_out)
         else:
             dense_gradient(g, p, network.bias, a, u - n_in, n_in, delta, u, n_out)
             dense_delta(w, p, delta, u - n_in, n_in, u, n_out)
-            p, u = p - layer_size(network.bias, layers[l - 1], n_in), u - n_in
+            p, u = p - layer_size(network.bias, layers[layer - 1], n_in), u - n_in

@@ -116,9 +116,9 @@ def evaluate(network, run, record, t, n_parameters, n_units, learn):
 def descend(network, run):
     """One step of the optimizer, each layer at its own learning rate."""
     p = 0
-    for l in range(len(network.activations)):  # noqa: E741
-        end = p + layer_size(network.bias, network.layers[l], network.layers[l + 1])
-        update(network.optimizer, (run.w, run.g, run.hyper[LEARNING_RATE + l], p, end))
+    for layer in range(len(network.activations)):
+        end = p + layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
+        update(network.optimizer, (run.w, run.g, run.hyper[LEARNING_RATE + layer], p, end))
         p = end
 
 

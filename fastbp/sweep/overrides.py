@@ -1,6 +1,6 @@
 """Overrides: ``KEY=VALUE`` texts that replace values of a sweep file, comments kept.
 
-Imports the standard library, `fastbp.locate`, `fastbp.parameters` and, only inside functions, tomlkit.
+Imports the standard library, `fastbp.sweep.locate`, `fastbp.sweep.parameters` and, only inside functions, tomlkit.
 """
 
 import tomllib
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastbp.locate import Outline, Path
-from fastbp.parameters import (
+from fastbp.sweep.locate import Outline, Path
+from fastbp.sweep.parameters import (
     LAYER_RATE,
     PARAMETERS,
     SECTIONS,

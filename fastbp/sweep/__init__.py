@@ -1,7 +1,8 @@
 """The sweep file: TOML to a frozen, validated `Sweep`; every error with its file, line and key.
 
-The public face of `fastbp.draft` (what is checked), `fastbp.parameters` (of which values), `fastbp.grid` (the
-axes), `fastbp.overrides` and `fastbp.locate`; imports these, the standard library and pydantic.
+This page is the public face and imports the others: `draft` (what is checked), `parameters` (of which values),
+`grid` (the axes), `overrides` and `locate`. Beside these the package may import pydantic, NumPy, tomlkit,
+tree-sitter and, of fastbp, the lists of names in ``kernels``.
 """
 
 import hashlib
@@ -17,11 +18,11 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from fastbp.draft import Finding, base, read, weight_shapes
-from fastbp.grid import RANGES, Axis, Grid
-from fastbp.locate import Outline, Path
-from fastbp.overrides import Override, apply, read_override
-from fastbp.parameters import (
+from fastbp.sweep.draft import Finding, base, read, weight_shapes
+from fastbp.sweep.grid import RANGES, Axis, Grid
+from fastbp.sweep.locate import Outline, Path
+from fastbp.sweep.overrides import Override, apply, read_override
+from fastbp.sweep.parameters import (
     LAYER_RATE,
     LAYER_RATE_PARAMETER,
     PARAMETERS,
@@ -292,7 +293,7 @@ def _toml(value: Any) -> str:
 
 def starter() -> str:
     """Return the text of a commented sweep file that runs as it is."""
-    return importlib.resources.files("fastbp").joinpath("starter.toml").read_text(encoding="utf-8")
+    return importlib.resources.files("fastbp.sweep").joinpath("starter.toml").read_text(encoding="utf-8")
 
 
 def schema() -> dict[str, Any]:

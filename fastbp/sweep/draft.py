@@ -1,7 +1,7 @@
 """A sweep file between TOML and `fastbp.sweep.Sweep`: each value checked by itself, then against the others.
 
 Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports the standard library, NumPy,
-pydantic, `fastbp.grid`, `fastbp.parameters` and the type of a path from `fastbp.locate`.
+pydantic, `fastbp.sweep.grid`, `fastbp.sweep.parameters` and the type of a path from `fastbp.sweep.locate`.
 """
 
 import itertools
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from fastbp.grid import Axis, Grid, read_axis
-from fastbp.locate import Path
-from fastbp.parameters import (
+from fastbp.sweep.grid import Axis, Grid, read_axis
+from fastbp.sweep.locate import Path
+from fastbp.sweep.parameters import (
     LAYER_RATE,
     PARAMETERS,
     SECTIONS,

@@ -1,6 +1,6 @@
 """The grids of a sweep file: axes, as lists or as ranges.
 
-Imports the standard library, NumPy, pydantic and `fastbp.parameters`.
+Imports the standard library, NumPy, pydantic and `fastbp.sweep.parameters`.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fastbp.parameters import (
+from fastbp.sweep.parameters import (
     MAXIMUM_INTEGER,
     Parameter,
     RefusedError,
