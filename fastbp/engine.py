@@ -48,10 +48,13 @@ def run(
 
     Raises
     ------
+    SweepError
+        If the record of a block of runs is too large for memory.
     StoreError
         If the folder holds something else, or cannot be written.
     """
     plan, data, cancel = Plan(sweep), load_data(sweep), threading.Event()
+    plan.refuse_too_large()
     threads = threads or cpu.n_threads()
     store = Store(Path(out) if out else Path("results") / sweep.name, plan)
     with ThreadPoolExecutor(threads, thread_name_prefix="train") as pool:

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp.sweep import PARAMETERS, Sweep, parameter
+from fastbp.sweep import PARAMETERS, Problem, Sweep, SweepError, parameter
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
+BLOCK_BYTES = 8 * 2**30
 BLOCK = 32  # runs: a shard is whole blocks on every machine
 
 
@@ -236,6 +237,18 @@ class Plan:
             structure.layers[0] + structure.n_units
         )
         return runs + history + a_step * (steps + 1) * record.trace
+
+    def refuse_too_large(self) -> None:
+        """Raise `SweepError` where the record of a single block of runs is more than memory should hold."""
+        for group in self.groups:
+            needed = BLOCK * self.bytes_a_run(group.structure)
+            if needed > BLOCK_BYTES:
+                message = (
+                    f"the record of {BLOCK} runs of layers {list(group.structure.layers)} for "
+                    f"{group.structure.steps} steps takes {needed / 1e9:.1f} GB at once; take fewer steps, or "
+                    "switch record.trace and record.history off"
+                )
+                raise SweepError([Problem(self.sweep.name, None, "record", message)])
 
     def runs(self, shard: Shard) -> Runs:
         """Give the ids and the parameter values of the runs of a shard."""

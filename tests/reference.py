@@ -3,6 +3,7 @@
 Imports nothing of fastbp. A row of ``x`` is a sample; a layer computes ``z = x @ W + b`` and ``a = f(z)``.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,7 +34,7 @@ KINKED = {"relu"}  # activations whose slope jumps at z = 0
 def split(layers, bias, w):
     """Cut the flat parameters into a list of (W, b), a pair for each layer."""
     parameters = []
-    for n_in, n_out in zip(layers[:-1], layers[1:], strict=True):
+    for n_in, n_out in pairwise(layers):
         W, w = w[: n_in * n_out].reshape(n_in, n_out), w[n_in * n_out :]
         b = np.zeros(n_out)
         if bias:

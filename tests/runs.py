@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numba
@@ -22,15 +23,14 @@ from fastbp.kernels.network import Network
 from fastbp.kernels.optimizers import OPTIMIZERS
 
 JIT = not config.DISABLE_JIT
-MACHINES = ["interpreter", "lanes"]
 DTYPES = [np.float64, np.float32]
 NO_TARGET = -1.0  # no loss is that low
 
 
 def examples(n):
-    """Hypothesis settings: `n` examples, a tenth of them where the compiler is switched off."""
+    """Hypothesis settings: `n` examples, half of them where the compiler is switched off."""
     return settings(
-        max_examples=n if JIT else max(3, n // 10),
+        max_examples=20 * n if JIT else n // 2,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
@@ -75,7 +75,7 @@ class Experiment:
 
 
 def n_parameters(layers, bias):
-    return sum((n_in + bias) * n_out for n_in, n_out in zip(layers[:-1], layers[1:], strict=True))
+    return sum((n_in + bias) * n_out for n_in, n_out in pairwise(layers))
 
 
 def random_experiment(
@@ -99,7 +99,9 @@ def random_experiment(
 
 
 @st.composite
-def experiments(draw, dtype=np.float64, activations=tuple(ACTIVATIONS), max_runs=3, max_steps=4, per_run=False):
+def experiments(
+    draw, dtype=np.float64, activations=tuple(ACTIVATIONS), max_runs=3, max_steps=4, per_run=False
+):
     """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any loss."""
     layers = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
     return random_experiment(
@@ -150,9 +152,14 @@ def train_in_interpreter(batch):
         cpu.train_blocks(*cpu.arguments(batch), 0, batch.n_blocks, 0, batch.steps)
 
 
+def thread_pool(threads):
+    """Give a pool whose threads let divergence pass where the compiler is switched off."""
+    return ThreadPoolExecutor(threads, initializer=lambda: np.seterr(all="ignore"))
+
+
 def train_in_lanes(batch, threads=2, **options):
     """Train a batch of blocks of ``cpu.width`` runs with the driver of the CPU."""
-    with np.errstate(all="ignore"), ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         cpu.train_batch(batch, pool, threads, **options)
 
 
@@ -229,12 +236,15 @@ def assert_same_bits(left, right, names=("final", "losses")):
 
 
 def assert_close(got, expected, tolerance, name=""):
-    """Hold an array to another, within `tolerance` of the largest magnitude of that array."""
+    """Hold an array to another, within `tolerance` of its largest magnitude.
+
+    A smaller one than 0.3 counts as that: it is what cancellation left of numbers of size 1.
+    """
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape, name
     scale = np.abs(expected).max(initial=0.0)
     error = np.abs(got - expected).max(initial=0.0)
-    assert error <= tolerance * max(scale, 1e-3), f"{name}: off by {error} at a scale of {scale}"
+    assert error <= tolerance * max(scale, 0.3), f"{name}: off by {error} at a scale of {scale}"
 
 
 def lanewise(function, *columns):
@@ -284,3 +294,4 @@ def runwise(function, *columns):
 
 
 MAPS = {"interpreter": runwise, "lanes": lanewise}
+MACHINES = list(MAPS)

@@ -1,5 +1,6 @@
 import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from runs import (
     random_experiment,
     result_of,
     run,
+    thread_pool,
     train_in_lanes,
 )
 
@@ -32,7 +34,7 @@ def many(dtype, seed=0, per_run=False, steps=6, blocks=3):
     experiment = random_experiment(
         seed,
         [3, 4, 2],
-        ["relu", "identity"],
+        ["tanh", "identity"],
         "mse",
         bias=True,
         n_samples=3,
@@ -42,7 +44,7 @@ def many(dtype, seed=0, per_run=False, steps=6, blocks=3):
         per_run=per_run,
     )
     rates = experiment.learning_rates.copy()
-    rates[n_runs // 2] = 1e9
+    rates[n_runs // 2] = np.sqrt(np.finfo(dtype).max)
     return experiment.with_(learning_rates=rates, targets=np.full(n_runs, 0.5, dtype))
 
 
@@ -58,7 +60,7 @@ def test_a_run_is_the_same_in_any_lane_and_block(dtype, per_run):
     experiment = many(dtype, per_run=per_run)
     n_runs = len(experiment.w)
     everything = run(experiment)
-    assert (everything.metrics["step_diverged"] >= 0).sum() == 1
+    assert np.flatnonzero(everything.metrics["step_diverged"] >= 0).tolist() == [n_runs // 2]
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(n_runs)
         assert_same_bits(run(experiment.pick(order)), picked(everything, order), TRACE)
@@ -118,7 +120,7 @@ def test_any_slicing_of_the_steps(dtype, data):
     batch = batch_of(experiment, cpu.width(dtype))
     arguments = cpu.arguments(batch)
     with np.errstate(all="ignore"):
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, stop in pairwise(cuts):
             # Fresh scratch each time: nothing but the batch may carry over.
             for block in reversed(range(batch.n_blocks)):
                 cpu.compiled(*arguments, block, block + 1, start, stop)
@@ -188,8 +190,7 @@ def test_nothing_is_written_after_an_error(monkeypatch):
     def advance(runs):
         raise ZeroDivisionError("from the progress bar")
 
-    with ThreadPoolExecutor(3) as pool, np.errstate(all="ignore"):
-        running = threading.active_count()
+    with thread_pool(3) as pool:
         with pytest.raises(ZeroDivisionError, match="from the progress bar"):
             cpu.train_batch(batch, pool, 3, advance=advance)
         left = batch.w.copy()
@@ -198,7 +199,6 @@ def test_nothing_is_written_after_an_error(monkeypatch):
         for task in [pool.submit(barrier.wait, 10) for _ in range(3)]:
             task.result()
         np.testing.assert_array_equal(batch.w, left)
-    assert running >= 1
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 50])
@@ -220,7 +220,7 @@ def test_progress_adds_up_to_the_runs(seconds, steps, monkeypatch):
 def test_aligned(shape, dtype):
     arrays = [aligned(shape, dtype) for _ in range(20)]
     for array in arrays:
-        assert array.ctypes.data % 64 == 0
+        assert array.ctypes.data % 64 == 0 or array.size == 0
         assert array.shape == shape
         assert array.dtype == dtype
         assert array.flags.c_contiguous
@@ -261,7 +261,7 @@ def test_pack_and_unpack(blocks, extra, width):
 
 
 def test_make_batch_takes_its_dtype_from_the_weights_and_copies_them():
-    experiment = many(np.float64)
+    experiment = random_experiment(1, [3, 2], ["tanh"], "mse", True, 3, n_runs=33, steps=2)
     w = experiment.w.astype(np.float32)
     network = network_of(experiment)
     hyper = np.column_stack([experiment.targets, experiment.learning_rates])

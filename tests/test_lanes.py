@@ -88,8 +88,8 @@ UNARY = {
     "a / 0.1": (lambda a: a / 0.1, lambda a: a / a.dtype.type(0.1)),
     "0.1 / a": (lambda a: 0.1 / a, lambda a: a.dtype.type(0.1) / a),
     "a < 0.1": (lambda a: where(a < 0.1, 1.0, 0.0), lambda a: a < a.dtype.type(0.1)),
-    "0.1 <= a": (lambda a: where(0.1 <= a, 1.0, 0.0), lambda a: a.dtype.type(0.1) <= a),  # noqa: SIM300
-    "0.1 > a": (lambda a: where(0.1 > a, 1.0, 0.0), lambda a: a.dtype.type(0.1) > a),  # noqa: SIM300
+    "0.1 <= a": (lambda a: where(0.1 <= a, 1.0, 0.0), lambda a: a.dtype.type(0.1) <= a),
+    "0.1 > a": (lambda a: where(0.1 > a, 1.0, 0.0), lambda a: a.dtype.type(0.1) > a),
     "a >= 0.1": (lambda a: where(a >= 0.1, 1.0, 0.0), lambda a: a >= a.dtype.type(0.1)),
     "a == 0.1": (lambda a: where(a == 0.1, 1.0, 0.0), lambda a: a == a.dtype.type(0.1)),
     "3 * a + 2": (lambda a: 3 * a + 2, lambda a: a.dtype.type(3) * a + a.dtype.type(2)),
@@ -127,7 +127,7 @@ def test_nearest_rounds_ties_to_even(machine, dtype):
 def test_power_of_two_of_every_normal_exponent(machine, dtype):
     info = np.finfo(dtype)
     k = np.arange(info.minexp, info.maxexp)
-    assert_same(MAPS[machine](power_of_two, k.astype(dtype)), np.array([2.0**int(n) for n in k], dtype))
+    assert_same(MAPS[machine](power_of_two, k.astype(dtype)), np.array([2.0 ** int(n) for n in k], dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -255,7 +255,7 @@ def test_fma_of_plain_numbers():
 @compiled_only
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fma_with_numbers_in_any_place(dtype):
-    a, b, c = factors(dtype)
+    a, b, _ = factors(dtype)
     tenth = np.full_like(a, 0.1)
     assert_same(lanewise(lambda a, b: fma(0.1, a, b), a, b), lanewise(fma, tenth, a, b))
     assert_same(lanewise(lambda a, b: fma(a, 0.1, b), a, b), lanewise(fma, a, tenth, b))
@@ -277,7 +277,9 @@ def test_types_do_not_promote(dtype):
     driver(np.zeros((1, 2, cpu.width(dtype)), dtype), 3)
     (signature,) = driver.nopython_signatures
     overload = driver.overloads[signature.args]
-    assert {ty for ty in overload.type_annotation.typemap.values() if isinstance(ty, lanes.LaneType)} == {lane}
+    assert {ty for ty in overload.type_annotation.typemap.values() if isinstance(ty, lanes.LaneType)} == {
+        lane
+    }
 
 
 @compiled_only
@@ -298,7 +300,9 @@ def test_a_formula_of_everything_matches_numpy_in_every_lane(dtype, data):
     width = 16 if dtype == np.float64 else 32
     bits = 8 * np.dtype(dtype).itemsize
     numbers = st.floats(width=bits)
-    a, b = (data.draw(arrays(dtype, data.draw(st.integers(1, 2 * width)), elements=numbers)) for _ in range(2))
+    a, b = (
+        data.draw(arrays(dtype, data.draw(st.integers(1, 2 * width)), elements=numbers)) for _ in range(2)
+    )
     n = min(len(a), len(b))
     a, b = a[:n], b[:n]
     got = lanewise(_formula, a, b)

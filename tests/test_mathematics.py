@@ -51,6 +51,8 @@ def arguments(dtype, n):
             neighbours(some * LN2, dtype, 2),
             neighbours([OVERFLOW[dtype], UNDERFLOW[dtype], SUBNORMAL[dtype], 0, 1, -1], dtype, 20),
             neighbours([LN2 / 2, -LN2 / 2, LN2 / 4, -LN2 / 4, 10, 20, -20, 9, 19.06], dtype, 20),
+            # The worst known arguments of tanh.
+            [0.12502742318661325, 0.22351181065404285, 0.031129953, 0.12565063, 0.20554036],
             [info.max, -info.max, info.tiny, -info.tiny, info.smallest_subnormal, -info.smallest_subnormal],
         ]
         return np.concatenate([np.asarray(part).astype(dtype) for part in parts])
@@ -91,7 +93,7 @@ def test_lanes_are_off_by_two_units_at_most(function, dtype):
     off = units_off(function, x, got)
     assert np.isfinite(off).all()
     worst = np.argmax(off)
-    assert off[worst] <= (2 if JIT else 4), f"{x[worst]!r} gives {got[worst]!r}"
+    assert off[worst] <= (2 if JIT else 4), f"{x[worst]!r} gives {got[worst]!r}, {off[worst]:.2f} units off"
     if function is exp:
         subnormal = (x < SUBNORMAL[dtype]) & (x > UNDERFLOW[dtype] - 1)
         assert subnormal.sum() > n // 8

@@ -70,7 +70,8 @@ def test_gradient_is_the_slope_of_the_loss(experiment, machine):
         return reference.loss_of(e.layers, e.activations, e.loss, e.bias, e.x, e.y, moved)
 
     slopes = [
-        (8 * (loss(p, h) - loss(p, -h)) - (loss(p, 2 * h) - loss(p, -2 * h))) / (12 * h) for p in range(len(w))
+        (8 * (loss(p, h) - loss(p, -h)) - (loss(p, 2 * h) - loss(p, -2 * h))) / (12 * h)
+        for p in range(len(w))
     ]
     assume(np.abs(slopes).max() > 1e-4)
     gradient = run(experiment, machine).g[0, 0]
@@ -142,12 +143,13 @@ def test_divergence_is_noticed_at_its_step_and_disturbs_no_neighbour(dtype, mach
         assert result.metrics["loss_first"][r] == losses[0]
         assert not np.isfinite(losses[ended]).any()
         assert result.metrics["loss_min"][r] == np.nanmin(losses)
-        # The textbook's run, in float64, tells the step too unless it comes close to the limit of the dtype.
-        big = np.abs(np.concatenate([expected.losses, expected.w.ravel(), expected.g.ravel()]))
-        big = big[np.isfinite(big)]
-        if dtype == np.float64 and not ((big > limit / 1e9) & (big < limit)).any():
-            if distance_to_kink(absurd, expected) > 1e-6:
-                assert result.metrics["step_diverged"][r] == expected.metrics["step_diverged"]
+        # The textbook's run, in float64, tells the step too unless it comes close to the largest number, or
+        # relu saves it from a sum that overflows: which of infinities of both signs wins, fma decides.
+        seen = np.abs(np.concatenate([expected.losses, expected.w.ravel(), expected.g.ravel()]))
+        is_clear = not ((seen > limit / 1e9) & np.isfinite(seen)).any()
+        is_clear &= (np.isfinite(expected.losses) <= np.isfinite(expected.z).all(axis=(1, 2))).all()
+        if dtype == np.float64 and is_clear and distance_to_kink(absurd, expected) > 1e-6:
+            assert result.metrics["step_diverged"][r] == expected.metrics["step_diverged"]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -5,6 +5,7 @@ pydantic, `fastbp.sweep.grid`, `fastbp.sweep.parameters` and the type of a path 
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from fastbp.sweep.parameters import (
     shown,
     vector,
 )
+
+MAXIMUM_RUNS = 2**53  # so that sums of ids stay far from the end of int64
 
 
 class Finding(NamedTuple):
@@ -115,7 +118,8 @@ def conflicts(draft: Draft) -> list[Finding]:
     """
     found: dict[Path, Finding] = {}
     checks_of_weights = (_undecided, _unfit_weights, _unneeded_weights)
-    for check in (*checks_of_weights, _unpaired_rows, _unfit_data, _absent_samples, _unfit_rates):
+    checks_of_data = (_unpaired_rows, _unfit_data, _absent_samples)
+    for check in (*checks_of_weights, *checks_of_data, _unfit_rates, _absent_rates, _too_many_runs):
         for finding in check(draft):
             found.setdefault(finding.path, finding)
     return list(found.values())
@@ -230,6 +234,23 @@ def _unfit_rates(draft: Draft) -> Iterator[Finding]:
                         yield Finding(("grid", index, name), f"{message} layers of weights", (layers.path,))
 
 
+def _absent_rates(draft: Draft) -> Iterator[Finding]:
+    """Yield the layers without a rate where a grid sweeps the rates of single layers alone."""
+    for index, grid in enumerate(draft.grids):
+        own = {int(match[1]) for name in grid.axes if (match := LAYER_RATE.fullmatch(name))}
+        if own and draft.knows(index, "learning_rate") and not draft.candidates(index, "learning_rate"):
+            for layers, _ in draft.candidates(index, "layers"):
+                for layer in sorted(set(range(1, len(layers))) - own):
+                    message = f"layer {layer} has no learning rate; add an axis learning_rate_{layer}"
+                    yield Finding(("grid", index), f"{message}, or set learning_rate in [training]")
+
+
+def _too_many_runs(draft: Draft) -> Iterator[Finding]:
+    for index, grid in enumerate(draft.grids):
+        if (count := math.prod(len(axis.values) for axis in grid.axes.values())) > MAXIMUM_RUNS:
+            yield Finding(("grid", index), f"has {count} runs; a grid may have {MAXIMUM_RUNS}")
+
+
 def base(sections: Mapping[str, Any], init: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fixed value of every parameter; a single ``[init.NAME]`` needs no mention in the file."""
     fixed = {name: getattr(sections[item.section], name) for name, item in PARAMETERS.items()}
@@ -289,13 +310,20 @@ def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
     for key in ("layers", "learning_rate", "steps"):
         section = PARAMETERS[key].section
         grids = raw.get("grid") or [{}]
-        is_swept = isinstance(grids, list) and all(isinstance(grid, dict) and key in grid for grid in grids)
+        is_swept = isinstance(grids, list) and all(_sweeps(grid, key) for grid in grids)
         if not is_swept and _lacks(raw, section, key):
             message = f"is missing; set it in [{section}] or make it an axis of every [[grid]]"
             yield Finding((section, key), message)
     for key in ("x", "y"):
         if _lacks(raw, "data", key):
             yield Finding(("data", key), "is missing; add it to [data] as a list of rows")
+
+
+def _sweeps(grid: Any, key: str) -> bool:
+    """Whether a grid has the axis; the rates of single layers may stand for that of all."""
+    if not isinstance(grid, dict):
+        return False
+    return key in grid or (key == "learning_rate" and any(map(LAYER_RATE.fullmatch, grid)))
 
 
 def _lacks(raw: Mapping[str, Any], section: str, key: str) -> bool:

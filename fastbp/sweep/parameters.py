@@ -24,7 +24,8 @@ from fastbp.kernels.optimizers import OPTIMIZERS
 Annotation = TypeVar("Annotation")
 Check = Callable[[Any], Any]
 MAXIMUM_PARAMETERS = 10_000_000
-MAXIMUM_INTEGER = 2**63 - 1  # steps and samples travel as int64
+MAXIMUM_INTEGER = 2**63 - 1  # samples travel as int64
+MAXIMUM_STEPS = 2**24  # the step of an event is kept in the run's dtype; float32 counts this far
 
 
 class RefusedError(ValueError):
@@ -83,14 +84,16 @@ def number(value: Any) -> float:
     return result
 
 
-def whole(minimum: int) -> Check:
-    """Return the check of a whole number of at least `minimum`."""
+def whole(minimum: int, maximum: int = MAXIMUM_INTEGER) -> Check:
+    """Return the check of a whole number from `minimum` to `maximum`."""
 
     def check(value: Any) -> int:
         if type(value) is not int:
             raise RefusedError(f"must be a whole number, not {shown(value)}")
-        if not minimum <= value <= MAXIMUM_INTEGER:
+        if value < minimum:
             raise RefusedError(f"must be a whole number of at least {minimum}, not {shown(value)}")
+        if value > maximum:
+            raise RefusedError(f"must be a whole number of at most {maximum}, not {shown(value)}")
         return value
 
     return check
@@ -279,9 +282,11 @@ class Training(Section):
     learning_rate: Annotated[
         float | tuple[float, ...] | None, PlainValidator(rates), WithJsonSchema(_RATES)
     ] = Field(None, description="The learning rate, or a list with one for each layer of weights.")
-    steps: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
-        None, description="The number of updates of a run."
-    )
+    steps: Annotated[
+        int | None,
+        PlainValidator(whole(0, MAXIMUM_STEPS)),
+        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAXIMUM_STEPS}),
+    ] = Field(None, description="The number of updates of a run.")
     dtype: Annotated[str, PlainValidator(choice("dtype", DTYPES)), WithJsonSchema({"enum": list(DTYPES)})] = (
         Field("float64", description="The floating-point type that is computed in.")
     )

@@ -1,0 +1,160 @@
+"""fastbp's kernel against JAX ``jit(vmap(scan))`` on the 2-2-2 network: ``python -m benchmarks.compare``.
+
+A million runs (``--runs``) of the notebook's network, one sample, 100 steps, each run with a learning rate of its
+own. The two take turns (A B A B …) in one process, so that a change of the machine's speed meets both; medians,
+spread and the ratio turn by turn are printed. Compiling is not counted. JAX runs in chunks of several sizes and is
+given its best one.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from rich.console import Console
+from rich.table import Table
+
+from fastbp.kernels import cpu, losses
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.batch import make_batch
+from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.metrics import LOSS_LAST
+from fastbp.kernels.network import Network
+
+STEPS = 100
+CHUNKS = (8192, 65536, 262144, None)
+X, Y = np.array([0.05, 0.10]), np.array([0.01, 0.99])
+W1, B1 = np.array([[0.15, 0.20], [0.25, 0.30]]), np.array([0.35, 0.35])
+W2, B2 = np.array([[0.40, 0.45], [0.50, 0.55]]), np.array([0.60, 0.60])
+
+
+def fastbp_trainer(n_runs: int, dtype: str) -> Callable[[], np.ndarray]:
+    """Give a function that trains all runs and returns their last losses."""
+    sigmoid = list(ACTIVATIONS).index("sigmoid")
+    network = Network(
+        layers=np.array([2, 2, 2]),
+        activations=np.array([sigmoid, sigmoid]),
+        bias=True,
+        loss=list(LOSSES).index("mse"),
+        optimizer=0,
+        weight=losses.weight("mse", 1, 2),
+        n_samples=1,
+    )
+    weights = np.concatenate([np.ravel(part) for part in (W1, B1, W2, B2)]).astype(dtype)
+    rates = learning_rates(n_runs)
+    hyper = np.column_stack([np.full(n_runs, -np.inf), rates, rates])
+    batch = make_batch(
+        network,
+        STEPS,
+        X[None],
+        Y[None],
+        np.broadcast_to(weights, (n_runs, 12)),
+        hyper,
+        cpu.width(dtype),
+    )
+    start = batch.w.copy()
+    pool = ThreadPoolExecutor(cpu.n_threads())
+
+    def train():
+        batch.w[:] = start
+        cpu.train_batch(batch, pool, cpu.n_threads())
+        return batch.runs(batch.m)[:, LOSS_LAST]
+
+    return train
+
+
+def jax_trainer(n_runs: int, dtype: str, chunk: int | None) -> Callable[[], np.ndarray]:
+    """Give a function that trains all runs, `chunk` at a time, and returns their last losses."""
+
+    def loss(parameters):
+        W1, b1, W2, b2 = parameters
+        hidden = jax.nn.sigmoid(jnp.asarray(X, dtype) @ W1 + b1)
+        output = jax.nn.sigmoid(hidden @ W2 + b2)
+        return jnp.mean((output - jnp.asarray(Y, dtype)) ** 2)
+
+    def train_one(parameters, rate):
+        def step(parameters, _):
+            gradient = jax.grad(loss)(parameters)
+            return jax.tree.map(lambda w, g: w - rate * g, parameters, gradient), None
+
+        trained, _ = lax.scan(step, parameters, None, length=STEPS)
+        return trained, loss(trained)
+
+    train_many = jax.jit(jax.vmap(train_one, in_axes=(0, 0)))
+    size = chunk or n_runs
+    first = [jnp.tile(jnp.asarray(part, dtype), (size,) + (1,) * part.ndim) for part in (W1, B1, W2, B2)]
+    rates = jnp.asarray(learning_rates(n_runs), dtype)
+
+    def train():
+        found = []
+        for start in range(0, n_runs, size):
+            _, last = train_many(first, lax.dynamic_slice_in_dim(rates, start, size))
+            found.append(last)
+        return np.concatenate([np.asarray(last) for last in found])
+
+    return train
+
+
+def learning_rates(n_runs: int) -> np.ndarray:
+    """Give the learning rate of each run."""
+    return np.linspace(0.1, 2.0, n_runs)
+
+
+def seconds(train: Callable[[], np.ndarray]) -> float:
+    """Give the wall time of one training of all runs."""
+    began = time.perf_counter()
+    train()
+    return time.perf_counter() - began
+
+
+def compare(n_runs: int, dtype: str, turns: int) -> tuple[list[float], list[float], int | None]:
+    """Give the seconds of each turn of fastbp and of JAX, and the chunk that JAX did best with."""
+    mine = fastbp_trainer(n_runs, dtype)
+    chunks = [chunk for chunk in CHUNKS if chunk is None or n_runs % chunk == 0]
+    theirs = {chunk: jax_trainer(n_runs, dtype, chunk) for chunk in chunks}
+    expected = mine()
+    for train in theirs.values():  # compiles, and both must have done the same work
+        np.testing.assert_allclose(train(), expected, rtol=1e-9 if dtype == "float64" else 2e-3)
+    best = min(chunks, key=lambda chunk: min(seconds(theirs[chunk]) for _ in range(2)))
+    pairs = [(seconds(mine), seconds(theirs[best])) for _ in range(turns)]
+    return [mine for mine, _ in pairs], [theirs for _, theirs in pairs], best
+
+
+def rate(n_runs: int, times: list[float]) -> str:
+    """Give million steps a second: the median, with least and most."""
+    rates = sorted(n_runs * STEPS / 1e6 / s for s in times)
+    return f"{statistics.median(rates):.0f} ({rates[0]:.0f} to {rates[-1]:.0f})"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=2**20)
+    parser.add_argument("--turns", type=int, default=7)
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    title = f"2-2-2 sigmoid, 1 sample, {options.runs:,} runs x {STEPS} steps: million steps a second"
+    table = Table("dtype", "fastbp", f"JAX {jax.__version__}", "JAX's chunk", "ratio", title=title)
+    for dtype in ("float64", "float32"):
+        mine, theirs, chunk = compare(options.runs, dtype, options.turns)
+        ratios = sorted(b / a for a, b in zip(mine, theirs, strict=True))
+        table.add_row(
+            dtype,
+            rate(options.runs, mine),
+            rate(options.runs, theirs),
+            str(chunk or "all runs"),
+            f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+        )
+    Console().print(table)
+    print(f"{platform.machine()}, {cpu.n_threads()} of {os.cpu_count()} processors; median (least to most)")
+
+
+if __name__ == "__main__":
+    main()
