@@ -30,7 +30,7 @@ NO_TARGET = -1.0  # no loss is that low
 def examples(n):
     """Hypothesis settings: `n` examples, half of them where the compiler is switched off."""
     return settings(
-        max_examples=20 * n if JIT else n // 2,
+        max_examples=n if JIT else n // 2,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )

@@ -44,6 +44,8 @@ y = [[0], [1]]
 learning_rate = 0.5
 steps = 2
 """
+if config.DISABLE_JIT:  # NumPy warns of overflow and 0 / 0, compiled code does not
+    pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +175,6 @@ def test_json_is_printed_alone(small, options):
     assert summary["loss_last_median"] == pytest.approx(np.median(losses))
 
 
-@pytest.mark.filterwarnings(*(["ignore::RuntimeWarning"] if config.DISABLE_JIT else ["error"]))
 def test_json_of_runs_that_all_diverge_is_json(small):
     Path(small).write_text(TEXT.replace('"tanh"', '"identity"'))
     result = fastbp_says("sweep", small, "--json", "--set", "learning_rate=1e200")
@@ -412,7 +413,7 @@ try:
     main()
 except SystemExit as end:
     assert not end.code
-print("loaded:", *(name for name in ("numpy", "numba", "llvmlite", "pyarrow", "pydantic") if name in sys.modules))
+print("loaded:", *(name for name in ("numpy", "numba", "llvmlite", "pyarrow") if name in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
@@ -435,12 +436,12 @@ WRONG = {
     "plan nowhere.toml": r"^nowhere\.toml: cannot be read: ",
     "check nowhere.toml": r"^nowhere\.toml: cannot be read: ",
     "sweep .": r"^\.: cannot be read: ",
-    "sweep syntax.toml": r"^syntax\.toml:16: is not TOML: ",
-    "sweep key.toml": r"^key\.toml:16: training\.stepz: unknown key \(did you mean steps\?\)",
-    "plan key.toml": r"^key\.toml:16: training\.stepz: unknown key",
-    "check key.toml": r"^key\.toml:16: training\.stepz: unknown key",
+    "sweep syntax.toml": r"^syntax\.toml:17: is not TOML: ",
+    "sweep key.toml": r"^key\.toml:17: training\.stepz: unknown key \(did you mean steps\?\)",
+    "plan key.toml": r"^key\.toml:17: training\.stepz: unknown key",
+    "check key.toml": r"^key\.toml:17: training\.stepz: unknown key",
     "sweep name.toml": r'^name\.toml:1: name: "\.\./x" is not a plain file name',
-    "sweep value.toml": r"^value\.toml:15: training\.learning_rate: must be at least 0, not -0\.5",
+    "sweep value.toml": r"^value\.toml:16: training\.learning_rate: must be at least 0, not -0\.5",
     "sweep two.toml": r"(?s)^two\.toml:5: network\.activation: .*^two\.toml:12: data\.x",
     "sweep small.toml --set steps": r"^--set steps: is no override; write KEY=VALUE",
     "sweep small.toml --set stepz=3": r"^--set stepz=3: unknown key \(did you mean steps\?\)",
@@ -514,8 +515,9 @@ def test_an_interrupt_is_a_line(small, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no signals to send")
-def test_ctrl_c_ends_a_sweep_that_would_take_years(small, folder):
-    arguments = ["sweep", small, "--set", "steps=1000000000000"]
+def test_ctrl_c_ends_a_sweep_that_would_take_hours(small, folder):
+    many = "grid.learning_rate={ linspace = [0, 1, 100_000] }"
+    arguments = ["sweep", small, "--set", "steps=16_000_000", "--set", many]
     with subprocess.Popen([SCRIPT, *arguments], stdout=-1, stderr=-1, text=True) as process:
         try:
             while process.poll() is None and not (folder / "results" / "small" / "manifest.json").exists():

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -414,7 +415,7 @@ WRONG_VALUES = [
         f"steps = {2**63}",
         16,
         "training.steps",
-        "must be a whole number of at least 0, not 92233720",
+        "must be a whole number of at most 16777216, not 92233720",
     ),
     (
         "steps = 5",
@@ -440,6 +441,27 @@ WRONG_VALUES = [
 def test_a_wrong_value_is_named_with_its_line_and_key(old, new, line, key, message):
     (problem,) = problems(changed((old, new)))
     assert problem.startswith(f"f.toml:{line}: {key}: {message}")
+
+
+def test_the_rates_of_single_layers_may_stand_for_that_of_all():
+    text = changed(("learning_rate = 0.1\n", ""))
+    assert loads(text + "[[grid]]\nlearning_rate_1 = [1, 2]\n").base()["learning_rate"] is None
+    two = changed(
+        ("learning_rate = 0.1\n", ""),
+        ("layers = [2, 1]", "layers = [2, 1, 1]"),
+        ("b1 = [0]", "b1 = [0]\nW2 = [[1]]\nb2 = [0]"),
+        more="[[grid]]\nlearning_rate_2 = [1, 2]\n",
+    )
+    (problem,) = problems(two)
+    assert problem.startswith("f.toml:18: grid[0]: layer 1 has no learning rate; add an axis learning_rate_1")
+
+
+def test_a_grid_of_too_many_runs():
+    axes = "".join(
+        f"{name} = {{ linspace = [1, 2, 1000000] }}\n" for name in ("learning_rate", "target_loss")
+    )
+    (problem,) = problems(SMALL + "[[grid]]\nlearning_rate_1 = { linspace = [1, 2, 1000000] }\n" + axes)
+    assert problem.startswith(f"f.toml:17: grid[0]: has {10**18} runs; a grid may have {2**53}")
 
 
 WRONG_AXES = [
@@ -883,7 +905,7 @@ def sweep_texts(draw):
         "learning_rate": rates
         | st.lists(rates, min_size=len(layers) - 1, max_size=len(layers) - 1).map(tuple),
         "learning_rate_1": rates,
-        "steps": st.integers(0, 2**63 - 1),
+        "steps": st.integers(0, 2**24),
         "activation": st.sampled_from(list(ACTIVATIONS)),
         "optimizer": st.sampled_from(list(OPTIMIZERS)),
         "dtype": st.sampled_from(["float32", "float64"]),
@@ -974,60 +996,16 @@ def test_ranges_and_replaced_values_mean_what_they_expand_to():
 # Schema, starter, notebook
 
 
-TYPES = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "integer": int,
-    "number": (int, float),
-}
-ANNOTATIONS = {"description", "default", "title", "$schema"}
-READ_WITH_OTHERS = {"properties", "patternProperties"}
-KEYWORDS = {
-    "type": lambda kind, value, _: (
-        isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
-    ),
-    "enum": lambda names, value, _: value in names,
-    "anyOf": lambda rules, value, _: any(accepts(rule, value) for rule in rules),
-    "items": lambda rule, value, _: all(accepts(rule, item) for item in value),
-    "minItems": lambda count, value, _: len(value) >= count,
-    "maxItems": lambda count, value, _: len(value) <= count,
-    "uniqueItems": lambda _, value, __: all(item not in value[:k] for k, item in enumerate(value)),
-    "minimum": lambda least, value, _: value >= least,
-    "required": lambda keys, value, _: set(keys) <= set(value),
-    "additionalProperties": lambda _, value, rule: all(
-        accepts_key(rule, key, item) for key, item in value.items()
-    ),
-}
-
-
-def accepts(rule, value):
-    """Hold a value against the part of JSON schema that the schema uses; any other keyword is a KeyError."""
-    words = [word for word in rule if word not in ANNOTATIONS | READ_WITH_OTHERS]
-    words.sort(key=lambda word: word != "type")  # the others only apply to values of the right type
-    return all(KEYWORDS[word](rule[word], value, rule) for word in words)
-
-
-def accepts_key(rule, key, value):
-    if key in rule.get("properties", {}):
-        return accepts(rule["properties"][key], value)
-    for pattern, item in rule.get("patternProperties", {}).items():
-        if re.search(pattern, key):
-            return accepts(item, value)
-    other = rule["additionalProperties"]
-    return accepts(other, value) if isinstance(other, dict) else other
-
-
 @pytest.mark.parametrize("text", [SMALL, starter(), NOTEBOOK.read_text(encoding="utf-8")])
 def test_the_schema_accepts_what_loads(text):
     loads(text)
-    rule = schema()
-    assert accepts(rule, tomllib.loads(text))
-    assert not accepts(rule, {**tomllib.loads(text), "nmae": 1})
-    assert not accepts(rule, {**tomllib.loads(text), "grid": [{"steps": []}]})
-    assert not accepts(rule, {**tomllib.loads(text), "grid": [{"steps": {"linspace": [0, 1, 2]}}]})
-    assert accepts(rule, {**tomllib.loads(text), "grid": [{"learning_rate_12": {"geomspace": [1, 2, 2]}}]})
+    jsonschema.Draft202012Validator.check_schema(schema())
+    accepts = jsonschema.Draft202012Validator(schema()).is_valid
+    assert accepts(tomllib.loads(text))
+    assert not accepts({**tomllib.loads(text), "nmae": 1})
+    assert not accepts({**tomllib.loads(text), "grid": [{"steps": []}]})
+    assert not accepts({**tomllib.loads(text), "grid": [{"steps": {"linspace": [0, 1, 2]}}]})
+    assert accepts({**tomllib.loads(text), "grid": [{"learning_rate_12": {"geomspace": [1, 2, 2]}}]})
 
 
 def test_the_schema_names_and_describes_every_key():
