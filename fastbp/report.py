@@ -3,10 +3,11 @@
 May import ``results``, ``plan`` and below, and rich.
 """
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
@@ -16,7 +17,7 @@ from fastbp.check import BOUND, Comparison
 from fastbp.engine import network_of
 from fastbp.kernels import cpu
 from fastbp.plan import Plan
-from fastbp.results import Results
+from fastbp.results import Results, read_part
 from fastbp.sweep import Sweep
 from fastbp.tables import STATUSES
 
@@ -33,19 +34,23 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
     seconds : float
         Wall time of the whole sweep, compiling and writing included.
     """
-    runs = results.runs()
-    statuses = runs["status"].combine_chunks().dictionary_decode() if len(runs) else []
-    counts = {status: int(pc.sum(pc.equal(statuses, status)).as_py() or 0) for status in STATUSES}
-    finite = pc.drop_null(pc.if_else(pc.is_finite(runs["loss_last"]), runs["loss_last"], None))
+    counts: Counter[str] = Counter()
+    steps, least = 0, math.inf
+    for part in results.parts("runs"):  # one at a time: a sweep may have many more runs than fit in memory
+        runs = read_part(part, ["status", "steps", "loss_last"])
+        for status in pc.value_counts(runs["status"].combine_chunks().dictionary_decode()).to_pylist():
+            counts[status["values"]] += status["counts"]
+        steps += pc.sum(runs["steps"]).as_py()
+        finite = runs["loss_last"].filter(pc.is_finite(runs["loss_last"]))
+        least = min(least, pc.min(finite).as_py() if len(finite) else math.inf)
     return {
         "name": results.manifest["sweep"],
         "folder": str(results.folder),
-        "runs": len(runs),
-        "status": counts,
-        "steps": int(pc.sum(runs["steps"]).as_py() or 0),
+        "runs": counts.total(),
+        "status": {status: counts[status] for status in STATUSES},
+        "steps": steps,
         "seconds": round(seconds, 3),
-        "loss_last_least": pc.min(finite).as_py(),
-        "loss_last_median": float(np.median(finite)) if len(finite) else None,
+        "loss_last_least": least if math.isfinite(least) else None,
         "tables": results.manifest["tables"],
     }
 
@@ -53,17 +58,17 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
 def print_summary(results: Results, summary: dict[str, Any]) -> None:
     """Print a short table of the runs and where they are."""
     console = _console()
-    runs = results.runs()
+    runs = read_part(results.parts("runs")[0]).slice(0, ROWS)
     names = [name for name in runs.column_names if name not in LEFT_OUT and runs[name].null_count < len(runs)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
         numeric = name not in ("status",) and not isinstance(runs[name][0].as_py(), str)
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in runs.slice(0, ROWS).select(names).to_pylist():
+    for row in runs.select(names).to_pylist():
         table.add_row(*(_cell(value) for value in row.values()))
     console.print(table)
-    if len(runs) > ROWS:
-        console.print(f"... and {len(runs) - ROWS:,} more runs")
+    if summary["runs"] > len(runs):
+        console.print(f"... and {summary['runs'] - len(runs):,} more runs")
     counts = ", ".join(f"{count:,} {status}" for status, count in summary["status"].items() if count)
     console.print(f"{summary['runs']:,} runs ({counts}) in {summary['seconds']:.2f} s: {summary['folder']}")
 

@@ -30,15 +30,19 @@ class Results:
         state = "" if self.manifest["complete"] else ", not complete"
         return f"Results({str(self.folder)!r}: {self.manifest['runs']} runs{state})"
 
-    def table(self, name: str) -> pa.Table:
-        """Give a table by its name, in the order of the parts."""
+    def parts(self, name: str) -> list[Path]:
+        """Give the Parquet files of a table in order."""
         if name not in self.manifest["tables"]:
             tables = ", ".join(self.manifest["tables"])
             raise StoreError(f"{self.folder}: has no table {name!r}; it has {tables}")
         parts = sorted((self.folder / name).glob("*.parquet"))
         if not parts:
             raise StoreError(f"{self.folder}: table {name!r} has no part yet; run the sweep again")
-        return pa.concat_tables(pq.read_table(part) for part in parts)
+        return parts
+
+    def table(self, name: str) -> pa.Table:
+        """Give a table by its name, in the order of the parts."""
+        return pa.concat_tables(read_part(part) for part in self.parts(name))
 
     def runs(self) -> pa.Table:
         """Give a row a run: id, swept parameters, status, steps and metrics."""
@@ -69,6 +73,14 @@ class Results:
         import polars
 
         return polars.from_arrow(self.table(name))
+
+
+def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
+    """Give a Parquet file, or some of its columns, as a table."""
+    try:
+        return pq.ParquetFile(part).read(columns)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{part}: cannot be read: {error}; run the sweep again") from error
 
 
 def open_results(folder: Path | str) -> Results:
