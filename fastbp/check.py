@@ -124,6 +124,7 @@ def _compare(name: str, structure: Structure, analytic: np.ndarray, losses: np.n
         scale = np.maximum(np.maximum(np.abs(analytic), np.abs(difference)), FLOOR * np.abs(here))
         error = np.abs(analytic - difference) / np.where(scale > 0, scale, 1.0)
         kink = np.abs(left - right) > KINK * scale
+        error = np.where(np.isfinite(analytic), error, np.inf)
     usable = np.isfinite(losses).all(axis=-1)
     if "relu" in structure.activations:
         usable &= ~kink

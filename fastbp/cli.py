@@ -109,8 +109,8 @@ def _progress(n_runs: int, shown: bool) -> Iterator[Callable[[float], None]]:
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs")
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=n_runs)
-        yield lambda runs: progress.advance(task, runs)
+        task = progress.add_task("compiling", total=n_runs)  # at the first sweep; then it is a flash
+        yield lambda runs: progress.update(task, advance=runs, description="training")
         progress.update(task, completed=n_runs)
 
 
@@ -165,12 +165,12 @@ def new(
 
     schema_file = file.parent / "fastbp.schema.json"
     try:
+        if file.exists():
+            typer.echo(f"fastbp: {file}: exists already; choose another name or remove it", err=True)
+            raise typer.Exit(BAD_INPUT)
+        schema_file.write_text(_json_schema(sweep_schema()) + "\n", encoding="utf-8")
         with file.open("x", encoding="utf-8") as stream:
             stream.write(starter())
-        schema_file.write_text(_json_schema(sweep_schema()) + "\n", encoding="utf-8")
-    except FileExistsError:
-        typer.echo(f"fastbp: {file}: exists already; choose another name or remove it", err=True)
-        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         typer.echo(f"fastbp: {error.filename}: cannot be written: {error.strerror}", err=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -312,7 +312,7 @@ class Plan:
         for start, grid in zip(self.starts, self.grids, strict=False):
             if any(name not in grid and wanted[name] != self.base.get(name) for name in wanted):
                 continue
-            if all(wanted[name] in grid[name] for name in grid):
+            if all(wanted.get(name) in grid[name] for name in grid):
                 index = 0
                 for name, axis in grid.items():
                     index = index * len(axis) + axis.index(wanted[name])

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
@@ -58,7 +59,7 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
 def print_summary(results: Results, summary: dict[str, Any]) -> None:
     """Print a short table of the runs and where they are."""
     console = _console()
-    runs = read_part(results.parts("runs")[0]).slice(0, ROWS)
+    runs = _first_rows(results)
     names = [name for name in runs.column_names if name not in LEFT_OUT and runs[name].null_count < len(runs)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
@@ -71,6 +72,16 @@ def print_summary(results: Results, summary: dict[str, Any]) -> None:
         console.print(f"... and {summary['runs'] - len(runs):,} more runs")
     counts = ", ".join(f"{count:,} {status}" for status, count in summary["status"].items() if count)
     console.print(f"{summary['runs']:,} runs ({counts}) in {summary['seconds']:.2f} s: {summary['folder']}")
+
+
+def _first_rows(results: Results) -> pa.Table:
+    """Give the first rows of the runs: of more than one part where a part has few."""
+    found: list[pa.Table] = []
+    for part in results.parts("runs"):
+        found.append(read_part(part).slice(0, ROWS - sum(map(len, found))))
+        if sum(map(len, found)) == ROWS:
+            break
+    return pa.concat_tables(found)
 
 
 def outline(sweep: Sweep) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
 def _console() -> Console:
     # Piped, nothing is cut to the width of a terminal that is not there.
     console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=10_000)
 
 
 def _cell(value: Any) -> str:

@@ -53,8 +53,9 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob(".*.partial"):
                 leftover.unlink()
-            self._write_text(SWEEP_FILE, plan.sweep.text)
+            # The manifest first: it says whose folder this is, should we be killed right after it.
             self._write_manifest(complete=False)
+            self._write_text(SWEEP_FILE, plan.sweep.text)
 
     def write(self, shard: Shard, tables: Mapping[str, pa.Table]) -> None:
         """Write the part of each table, each under its final name only when it is whole and on disk."""
@@ -162,7 +163,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] == FORMAT and {"fingerprint", "runs", "tables", "complete"} <= set(manifest):
+        if manifest["format"] == FORMAT:
+            for key in ("sweep", "fingerprint", "runs", "tables", "complete"):
+                manifest[key]
             return manifest
         problem = f"is of a format that this version of fastbp does not read ({manifest['format']})"
     except FileNotFoundError:

@@ -85,7 +85,11 @@ def runs_table(plan: Plan, runs: Runs, batch: Batch) -> pa.Table:
 def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Array:
     """Give the values of a swept parameter: texts as a dictionary, lists where any value is one."""
     if any(isinstance(value, str) for value in domain):
-        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(domain, pa.string()))
+        # Parquet takes no null among the texts themselves, only in their place.
+        texts = ["" if value is None else value for value in domain]
+        unset = np.array([value is None for value in domain])[codes]
+        places = pa.array(codes.astype(np.int32), mask=unset)
+        return pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.string()))
     if any(isinstance(value, tuple) for value in domain):
         number = pa.int64() if name == "layers" else pa.float64()
         lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
@@ -105,7 +109,7 @@ def parameters_table(structure: Structure, runs: Runs, batch: Batch) -> pa.Table
     n_steps, places = batch.steps + 1, list(_places(structure))
     values = batch.runs(batch.trace["w"])
     gradients = np.zeros((batch.n_runs, n_steps, len(places)))
-    gradients[:, :-1] = batch.runs(batch.trace["g"]).reshape(batch.n_runs, batch.steps, -1)
+    gradients[:, :-1] = batch.runs(batch.trace["g"]).reshape(batch.n_runs, batch.steps, len(places))
     unknown = np.zeros(gradients.shape, bool)
     unknown[:, -1] = True
     run, step = _run_and_step(runs.ids, n_steps, len(places))
@@ -173,7 +177,8 @@ def activations_table(plan: Plan, structure: Structure, runs: Runs, data: DataSe
 def samples(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
     """Give the samples that each run is trained on, int64 (n_runs, n_samples)."""
     if "sample" in runs.codes and structure.n_samples == 1:
-        domain = [-1 if value is None else value for value in plan.domains["sample"]]
+        # Without a sample a run takes all; where that is one, it is the first.
+        domain = [0 if value is None else value for value in plan.domains["sample"]]
         return np.array(domain)[runs.codes["sample"]][:, None]
     fixed = plan.base["sample"]
     own = np.arange(structure.n_samples) if fixed is None else np.array([fixed])

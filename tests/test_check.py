@@ -219,6 +219,18 @@ def test_no_place_is_left_out_without_relu():
     assert all(c.passed for c in found)
 
 
+def test_a_smooth_place_is_compared_however_sharply_it_bends():
+    # At the least loss the slopes to the left and to the right are opposite.
+    text = """
+name = "least"
+network = { layers = [1, 1], activation = "identity" }
+init.a = { W1 = [[1]], b1 = [0] }
+data = { x = [[1], [1]], y = [[0], [2]] }
+training = { learning_rate = 1, steps = 1 }
+"""
+    assert all((c.passed, c.n_compared, c.n_left_out) == (True, 1, 0) for c in check(loads(text)))
+
+
 HUGE = """
 [init.huge]
 W1 = [[1e200]]

@@ -9,7 +9,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 
 import fastbp
 from fastbp import engine
+from fastbp import plan as plan_module
 from fastbp.cli import app
 from fastbp.kernels import cpu
 from fastbp.sweep import schema, starter
@@ -170,9 +170,42 @@ def test_json_is_printed_alone(small, options):
     assert summary["status"] == {"ok": 2, "converged": 2, "diverged": 0}
     assert summary["steps"] == 8
     assert summary["tables"] == ["runs"]
-    losses = sorted(fastbp.open_results("results/small").runs()["loss_last"].to_pylist())
-    assert summary["loss_last_least"] == losses[0]
-    assert summary["loss_last_median"] == pytest.approx(np.median(losses))
+    assert summary["loss_last_least"] == min(
+        fastbp.open_results("results/small").runs()["loss_last"].to_pylist()
+    )
+
+
+def test_the_summary_counts_the_runs_of_all_parts(small, monkeypatch):
+    monkeypatch.setattr(plan_module, "SHARD_RUNS", 32)
+    Path(small).write_text(
+        TEXT + "[[grid]]\nlearning_rate = { linspace = [0, 1, 50] }\ntarget_loss = [0.2, 9]\n"
+    )
+    summary = json.loads(fastbp_says("sweep", small, "--json").stdout)
+    runs = fastbp.open_results("results/small").runs()
+    assert len(list(Path("results/small/runs").iterdir())) == 4
+    assert (summary["runs"], summary["steps"]) == (100, 200)
+    statuses = runs["status"].to_pylist()
+    assert summary["status"] == {name: statuses.count(name) for name in ("ok", "converged", "diverged")}
+    assert 50 <= summary["status"]["converged"] < 100
+    assert summary["loss_last_least"] == min(runs["loss_last"].to_pylist())
+    table = fastbp_says("sweep", small).stdout
+    assert "... and 80 more runs" in table
+    assert len(re.findall(r"^ +\d+ +[\d.]+ .*(?:ok|converged) ", table, re.MULTILINE)) == 20
+
+
+def test_the_table_shows_the_runs_of_all_groups(small):
+    activations = ["identity", "sigmoid", "tanh", "relu"]
+    Path(small).write_text(
+        f"{TEXT}[[grid]]\nactivation = {json.dumps(activations)}\ntarget_loss = [0.0, 100.0]\n"
+    )
+    out = fastbp_says("sweep", small).stdout
+    rows = [
+        line.split() for line in out.splitlines() if re.match(r" *\d+ +[a-z]+ ", line) and "runs" not in line
+    ]
+    assert sorted(row[1] for row in rows) == sorted(activations * 2)
+    assert sorted(int(row[0]) for row in rows) == list(range(8))
+    assert "step_converged" in out
+    assert "more runs" not in out
 
 
 def test_json_of_runs_that_all_diverge_is_json(small):
@@ -184,10 +217,30 @@ def test_json_of_runs_that_all_diverge_is_json(small):
 
     summary = json.loads(result.stdout, parse_constant=refuse)
     assert summary["status"] == {"ok": 0, "converged": 0, "diverged": 1}
-    assert summary["loss_last_least"] is summary["loss_last_median"] is None
+    assert summary["loss_last_least"] is None
     table = fastbp_says("sweep", small, "--set", "learning_rate=1e200").stdout
     assert "diverged" in table
     assert "(1 diverged)" in table
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no terminals to open")
+@pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]], ids=" ".join)
+def test_the_progress_bar_is_on_a_terminal_alone(small, options):
+    ours, theirs = os.openpty()
+    done = subprocess.run(
+        [SCRIPT, "sweep", small, *options], stdout=subprocess.PIPE, stderr=theirs, timeout=300
+    )
+    os.write(theirs, b"end")
+    seen = b""
+    while not seen.endswith(b"end"):
+        seen += os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert (b"1/1" in seen) == ("--quiet" not in options)
+    assert seen == b"end" or "--quiet" not in options
+    assert b"training" not in done.stdout
+    assert b"\x1b" not in done.stdout
 
 
 def test_out_is_the_result_folder(small, folder):
@@ -500,6 +553,15 @@ def test_a_broken_manifest_is_said(small, folder):
     (folder / "results" / "small" / "manifest.json").write_text("{")
     result = fastbp_says("sweep", small, code=2)
     assert result.stderr.startswith("fastbp: results/small: has a manifest.json that is not whole")
+
+
+def test_a_record_too_large_for_memory_is_said(small, folder):
+    Path(small).write_text(f"{TEXT}[record]\ntrace = true\n")
+    before = listing(folder)
+    result = fastbp_says("sweep", small, "--set", "steps=16_000_000", code=2)
+    assert result.stdout == ""
+    assert re.search(r"record.* 16000000 steps takes [\d.]+ GB.*fewer steps", result.stderr)
+    assert listing(folder) == before
 
 
 # Interrupts

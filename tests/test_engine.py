@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 import tempfile
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from numba.core import config
 
 import fastbp
-from fastbp import engine
+from fastbp import engine, executors
 from fastbp import plan as plan_module
 from fastbp.sweep import loads
 
@@ -502,6 +503,12 @@ def test_a_run_that_reaches_the_target_has_converged(tmp_path):
     assert len({row["loss_last"] for row in rows(results)}) == 1  # it trains on all the same
 
 
+def test_a_run_that_diverges_after_it_has_converged_has_diverged(tmp_path):
+    grids = [{"target_loss": [100.0], "learning_rate": [1e200]}]
+    (row,) = rows(trained(tmp_path, ('"tanh"', '"identity"'), grids=grids))
+    assert (row["step_converged"], row["step_diverged"], row["status"]) == (0, 1, "diverged")
+
+
 def test_the_target_may_be_met_by_the_final_weights_alone(tmp_path):
     first = trained(tmp_path / "first", grids=[{"learning_rate": [0.1]}])
     losses = by_run(first, "history", "loss")[0]
@@ -671,6 +678,27 @@ def test_an_error_while_telling_the_progress_reaches_the_caller(tmp_path, error)
     with pytest.raises(error):
         trained(tmp_path, advance=advance)
     assert fastbp.open_results(tmp_path).manifest["complete"] is False
+
+
+def test_an_error_in_one_shard_cancels_the_others():
+    begun, cancelled, outcomes = threading.Event(), threading.Event(), []
+
+    def work(shard):
+        if shard == 1:
+            begun.wait(30)
+            raise PlannedError
+        begun.set()
+        outcomes.append(cancelled.wait(30))
+
+    with pytest.raises(PlannedError):
+        list(executors.local(work, iter([0, 1, 2, 3]), cancelled.set))
+    assert outcomes == [True]  # shard 0 was told, 2 and 3 were not begun
+
+
+def test_shards_are_given_as_they_are_done():
+    done = []
+    given_back = list(executors.local(done.append, iter(range(20)), lambda: pytest.fail("cancelled")))
+    assert sorted(given_back) == sorted(done) == list(range(20))
 
 
 # Other programs.

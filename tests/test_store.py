@@ -422,7 +422,7 @@ def test_a_manifest_that_fails_leaves_the_old_one(folder, plan, monkeypatch):
 
 def test_what_a_killed_process_left_is_cleared(folder, plan):
     fill(folder, plan)
-    (folder / ".runs-part-00000.parquet.partial").write_bytes(b"PAR1")
+    (folder / ".runs-part-00009.parquet.partial").write_bytes(b"PAR1")
     fill(folder, plan)
     assert listing(folder) == WHOLE
 

@@ -51,7 +51,8 @@ class Batch:
 
     def runs(self, array: np.ndarray) -> np.ndarray:
         """Give (blocks, rows, width) as (n_runs, rows)."""
-        return array.transpose(0, 2, 1).reshape(-1, array.shape[1])[: self.n_runs]
+        blocks, rows, width = array.shape
+        return array.transpose(0, 2, 1).reshape(blocks * width, rows)[: self.n_runs]
 
 
 def make_batch(network: Network, steps, x, y, w, hyper, width, *, history=False, trace=False) -> Batch:

@@ -79,19 +79,27 @@ def _exp_32(x):
 
 
 @kernel
+def _ratio(e):
+    """``e / (e + 2)``, the rounding of the sum and of the quotient made good by one step of Newton's method."""
+    d = e + 2.0
+    lost = where(e > 2.0, 2.0 - (d - e), e - (d - 2.0))
+    inverse = 1.0 / d
+    t = e * inverse
+    return fma(fma(-t, lost, fma(-t, d, e)), inverse, t)
+
+
+@kernel
 def _tanh_64(x):
     y = absolute(x) * 2.0
     k, p = _expm1_64(where(y > 40.0, 40.0, y))
-    e = fma(power_of_two(k), p, power_of_two(k) - 1.0)
-    return copysign(e / (e + 2.0), x)
+    return copysign(_ratio(fma(power_of_two(k), p, power_of_two(k) - 1.0)), x)
 
 
 @kernel
 def _tanh_32(x):
     y = absolute(x) * 2.0
     k, p = _expm1_32(where(y > 20.0, 20.0, y))
-    e = fma(power_of_two(k), p, power_of_two(k) - 1.0)
-    return copysign(e / (e + 2.0), x)
+    return copysign(_ratio(fma(power_of_two(k), p, power_of_two(k) - 1.0)), x)
 
 
 def exp(x):
