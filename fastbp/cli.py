@@ -136,10 +136,10 @@ def check(file: SweepFile, overrides: Overrides = None, as_json: AsJson = False)
 
         comparisons = compare(load(file, overrides or ()))
         if as_json:
-            typer.echo(json.dumps([c._asdict() | {"passed": c.passed} for c in comparisons], indent=1))
+            typer.echo(json.dumps([report.comparison_values(c) for c in comparisons], indent=1))
         else:
             report.print_comparisons(comparisons)
-        if not all(comparison.passed for comparison in comparisons):
+        if not (all(c.passed for c in comparisons) and any(c.n_compared for c in comparisons)):
             raise typer.Exit(1)
 
 
@@ -155,6 +155,15 @@ def _json_schema(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
+@contextmanager
+def _removed_on_error(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        file.unlink()
+        raise
+
+
 @app.command()
 def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
@@ -165,12 +174,13 @@ def new(
 
     schema_file = file.parent / "fastbp.schema.json"
     try:
-        if file.exists():
-            typer.echo(f"fastbp: {file}: exists already; choose another name or remove it", err=True)
-            raise typer.Exit(BAD_INPUT)
-        schema_file.write_text(_json_schema(sweep_schema()) + "\n", encoding="utf-8")
         with file.open("x", encoding="utf-8") as stream:
             stream.write(starter())
+        with _removed_on_error(file):
+            schema_file.write_text(_json_schema(sweep_schema()) + "\n", encoding="utf-8")
+    except FileExistsError:
+        typer.echo(f"fastbp: {file}: exists already; choose another name or remove it", err=True)
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         typer.echo(f"fastbp: {error.filename}: cannot be written: {error.strerror}", err=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -48,6 +48,8 @@ def run(
 
     Raises
     ------
+    ValueError
+        If `threads` is less than 1.
     SweepError
         If the record of a block of runs is too large for memory.
     StoreError
@@ -55,9 +57,11 @@ def run(
     """
     plan, data, cancel = Plan(sweep), load_data(sweep), threading.Event()
     plan.refuse_too_large()
-    threads = threads or cpu.n_threads()
-    store = Store(Path(out) if out else Path("results") / sweep.name, plan)
-    with ThreadPoolExecutor(threads, thread_name_prefix="train") as pool:
+    threads = cpu.n_threads() if threads is None else threads
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="train") as pool,
+        Store(Path(out) if out else Path("results") / sweep.name, plan) as store,
+    ):
 
         def work(shard: Shard) -> None:
             structure, runs = shard.group.structure, plan.runs(shard)
@@ -67,7 +71,7 @@ def run(
 
         for _ in executors.local(work, plan.shards(), cancel.set):
             pass
-    store.finish()
+        store.finish()
     return Results(store.folder)
 
 

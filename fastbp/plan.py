@@ -282,7 +282,7 @@ class Plan:
         return Runs(indices, codes)
 
     def parameters(self, run: int) -> dict[str, Any]:
-        """Give the value of every parameter of a run.
+        """Give the value of every parameter of a run, or of the repeated combination that has this id.
 
         Raises
         ------
@@ -290,7 +290,7 @@ class Plan:
             If the sweep has no run of that id.
         """
         if not 0 <= run < self.starts[-1]:
-            raise IndexError(f"there is no run {run}; the sweep's are 0 to {self.starts[-1] - 1}")
+            raise IndexError(f"there is no run {run}; ids are 0 to {self.starts[-1] - 1}")
         number = bisect.bisect_right(self.starts, run) - 1
         grid = self.grids[number]
         values = dict(self.base)

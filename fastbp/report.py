@@ -71,22 +71,25 @@ def print_summary(results: Results, summary: dict[str, Any]) -> None:
     if summary["runs"] > len(runs):
         console.print(f"... and {summary['runs'] - len(runs):,} more runs")
     counts = ", ".join(f"{count:,} {status}" for status, count in summary["status"].items() if count)
-    console.print(f"{summary['runs']:,} runs ({counts}) in {summary['seconds']:.2f} s: {summary['folder']}")
+    console.print(
+        f"{_count(summary['runs'], 'run')} ({counts}) in {summary['seconds']:.2f} s: {summary['folder']}"
+    )
 
 
 def _first_rows(results: Results) -> pa.Table:
     """Give the first rows of the runs: of more than one part where a part has few."""
-    found: list[pa.Table] = []
+    found: list[pa.Table] = []  # in the order of the groups
     for part in results.parts("runs"):
         found.append(read_part(part).slice(0, ROWS - sum(map(len, found))))
         if sum(map(len, found)) == ROWS:
             break
-    return pa.concat_tables(found)
+    return pa.concat_tables(found).sort_by("run")
 
 
 def outline(sweep: Sweep) -> dict[str, Any]:
     """Give what a sweep would do as JSON-ready values; nothing is run."""
     plan, threads = Plan(sweep), cpu.n_threads()
+    plan.refuse_too_large()
     groups, n_bytes, seconds = [], 0, 0.0
     for group in plan.groups:
         structure = group.structure
@@ -123,12 +126,11 @@ def print_outline(outline: dict[str, Any]) -> None:
     console.print(table)
     if len(outline["groups"]) > ROWS:
         console.print(f"... and {len(outline['groups']) - ROWS:,} more groups")
-    console.print(
-        f"runs    {outline['runs']:,} in {len(outline['groups'])} groups and {outline['shards']} shards"
-    )
+    parts = f"{_count(len(outline['groups']), 'group')} and {_count(outline['shards'], 'shard')}"
+    console.print(f"runs    {outline['runs']:,} in {parts}")
     console.print(f"bytes   at most {_size(outline['bytes'])} before compression")
     console.print(
-        f"time    about {_duration(outline['seconds'])} on {outline['threads']} threads, once compiled; a guess"
+        f"time    {_duration(outline['seconds'])} on {_count(outline['threads'], 'thread')} once compiled; a guess"
     )
 
 
@@ -142,6 +144,7 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
         table.add_column(name, justify="right")
     table.add_column("")
     for comparison in comparisons:
+        verdict = "ABOVE" if not comparison.passed else "ok" if comparison.n_compared else "none compared"
         table.add_row(
             comparison.parameter,
             comparison.dtype,
@@ -149,11 +152,17 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
             f"{BOUND[comparison.dtype]:.0e}",
             f"{comparison.n_compared:,}",
             f"{comparison.n_left_out:,}",
-            "ok" if comparison.passed else "ABOVE",
+            verdict,
         )
     console.print(table)
     if any(comparison.n_left_out for comparison in comparisons):
         console.print("left out: at a kink of relu, or where the loss is not finite")
+
+
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """Give a comparison as JSON-ready values; JSON has no infinity, so an error without bound is null."""
+    error = comparison.error if math.isfinite(comparison.error) else None
+    return comparison._asdict() | {"error": error, "passed": comparison.passed}
 
 
 def _console() -> Console:
@@ -184,5 +193,9 @@ def _duration(seconds: float) -> str:
     if seconds < 1:
         return "less than a second"
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

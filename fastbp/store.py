@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,7 +22,9 @@ from fastbp.plan import Plan, Shard
 from fastbp.sweep import Sweep
 
 FORMAT = 1
+LOCK = ".lock"
 TABLES = ("runs", "history", "parameters", "activations", "weights")
+MANIFEST_KINDS = {"sweep": str, "fingerprint": str, "runs": int, "tables": list, "complete": bool}
 MANIFEST, SWEEP_FILE = "manifest.json", "sweep.toml"
 
 
@@ -51,11 +54,23 @@ class Store:
         refuse_other_contents(folder, plan.sweep)
         with _readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            self.lock = filelock.FileLock(folder / LOCK)
+            try:
+                self.lock.acquire(blocking=False)
+            except filelock.Timeout:
+                raise StoreError(f"{folder}: another fastbp is writing here; wait for it to end") from None
             for leftover in folder.glob(".*.partial"):
                 leftover.unlink()
             # The manifest first: it says whose folder this is, should we be killed right after it.
             self._write_manifest(complete=False)
             self._write_text(SWEEP_FILE, plan.sweep.text)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *error) -> None:
+        # The file stays: who removed it could take the lock away from one who has just opened it.
+        self.lock.release()
 
     def write(self, shard: Shard, tables: Mapping[str, pa.Table]) -> None:
         """Write the part of each table, each under its final name only when it is whole and on disk."""
@@ -141,7 +156,9 @@ def refuse_other_contents(folder: Path, sweep: Sweep) -> None:
             return
         if not folder.is_dir():
             raise StoreError(f"{folder}: is no folder; {advice}")
-        contents = [path for path in folder.iterdir() if not path.name.endswith(".partial")]
+        contents = [
+            path for path in folder.iterdir() if path.name != LOCK and not path.name.endswith(".partial")
+        ]
         if not contents:
             return
         if not (folder / MANIFEST).exists():
@@ -164,9 +181,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] == FORMAT:
-            for key in ("sweep", "fingerprint", "runs", "tables", "complete"):
-                manifest[key]
-            return manifest
+            if all(isinstance(manifest[name], kind) for name, kind in MANIFEST_KINDS.items()):
+                return manifest
+            raise TypeError
         problem = f"is of a format that this version of fastbp does not read ({manifest['format']})"
     except FileNotFoundError:
         problem = f"is no result folder: it has no {MANIFEST}"

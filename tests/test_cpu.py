@@ -183,22 +183,41 @@ def test_cancelled_on_the_way(monkeypatch):
     assert 0 < sum(told) < batch.n_runs
 
 
-def test_nothing_is_written_after_an_error(monkeypatch):
-    monkeypatch.setattr(cpu, "SECONDS_A_CALL", 1e-9)
-    batch = batch_of(many(np.float64, steps=50), cpu.width(np.float64))
+class NumberedPool:
+    """A pool of two threads whose tasks know their number."""
+
+    def __init__(self, pool):
+        self.pool, self.local, self.n_tasks = pool, threading.local(), 0
+
+    def submit(self, task):
+        number, self.n_tasks = self.n_tasks, self.n_tasks + 1
+        return self.pool.submit(self._call, number, task)
+
+    def _call(self, number, task):
+        self.local.number = number
+        task()
+
+
+def test_an_error_is_raised_once_no_thread_writes_any_more():
+    batch = batch_of(many(np.float64), cpu.width(np.float64))
+    both_have_trained, raised, finished = threading.Barrier(2), threading.Event(), []
 
     def advance(runs):
-        raise ZeroDivisionError("from the progress bar")
+        if not finished:
+            both_have_trained.wait(30)
+        if numbered.local.number == 0:
+            raise ZeroDivisionError("from the progress bar")
+        raised.wait(0.2)  # the first task's error is on its way
+        finished.append(runs)
 
-    with thread_pool(3) as pool:
+    with thread_pool(2) as pool:
+        numbered = NumberedPool(pool)
         with pytest.raises(ZeroDivisionError, match="from the progress bar"):
-            cpu.train_batch(batch, pool, 3, advance=advance)
+            cpu.train_batch(batch, numbered, 2, advance=advance)
+        assert finished
+        raised.set()
         left = batch.w.copy()
-        # The pool is free again: every thread takes a task and waits for the others.
-        barrier = threading.Barrier(3)
-        for task in [pool.submit(barrier.wait, 10) for _ in range(3)]:
-            task.result()
-        np.testing.assert_array_equal(batch.w, left)
+    np.testing.assert_array_equal(batch.w, left)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 50])

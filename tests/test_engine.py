@@ -604,7 +604,7 @@ def test_the_folder_holds_what_was_recorded_and_nothing_else(tmp_path):
         results = trained(tmp_path / name, text=text)
         assert sorted(results.manifest["tables"]) == sorted(["runs", *kept])
         found = sorted(path.name for path in results.folder.iterdir())
-        assert found == sorted(["manifest.json", "sweep.toml", "runs", *kept])
+        assert found == sorted([".lock", "manifest.json", "sweep.toml", "runs", *kept])
         missing = next(table for table in FOLDERS if table not in ["runs", *kept])
         with pytest.raises(fastbp.StoreError, match=f"no table '{missing}'; it has runs"):
             results.table(missing)

@@ -230,7 +230,7 @@ def test_a_combination_that_no_grid_holds_is_not_found(values):
 @pytest.mark.parametrize("run", [-1, 6, 2**62])
 def test_an_unknown_run_is_refused(run):
     plan = Plan(sweep_of([{"init": ["a", "b"], "sample": [0, 1, 2]}]))
-    with pytest.raises(IndexError, match=f"no run {run}; the sweep's are 0 to 5"):
+    with pytest.raises(IndexError, match=f"no run {run}; ids are 0 to 5"):
         plan.parameters(run)
 
 

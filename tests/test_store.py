@@ -79,7 +79,8 @@ def fill(folder, plan, value=0.0):
 
 
 def listing(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+    files = (path for path in folder.rglob("*") if not path.is_dir() and path.name != ".lock")
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 WHOLE = [
@@ -377,6 +378,17 @@ def test_a_part_that_fails_leaves_the_old_one(folder, plan, monkeypatch, failure
     monkeypatch.undo()
     assert listing(folder) == WHOLE
     assert set(Results(folder).runs()["loss_last"].to_pylist()) == {1.0}
+
+
+def test_a_second_store_is_refused_while_the_first_is_open(folder, plan):
+    with Store(folder, plan) as store:
+        with pytest.raises(StoreError, match="another fastbp is writing here"):
+            Store(folder, plan)
+        for shard in plan.shards():
+            store.write(shard, tables_of(shard))
+        store.finish()
+    fill(folder, plan)
+    assert listing(folder) == WHOLE
 
 
 def test_an_interrupt_in_the_middle_of_a_part_leaves_none(folder, plan, monkeypatch):

@@ -163,7 +163,8 @@ class _Work:
                 raise CancelledError
             stop = min(steps, start + max(1, int(self.block_steps_a_call / (last - first))))
             began = time.perf_counter()
-            compiled(*arguments_, first, last, start, stop)
+            with np.errstate(all="ignore"):  # in the interpreter too, what diverges is silent
+                compiled(*arguments_, first, last, start, stop)
             seconds = max(time.perf_counter() - began, 1e-6)
             done = (last - first) * max(stop - start, 1)
             # At most a factor of 8 at once: one call that was interrupted says little.

@@ -327,7 +327,13 @@ def _sweeps(grid: Any, key: str) -> bool:
 
 
 def _lacks(raw: Mapping[str, Any], section: str, key: str) -> bool:
-    return isinstance(raw.get(section, {}), dict) and key not in raw.get(section, {})
+    """Whether a section says nothing of a key; one that is misspelt gets a message of its own."""
+    table = raw.get(section, {})
+    if not isinstance(table, dict):
+        return False
+    fields = SECTIONS[section].model_fields
+    misspelt = [word for word in table if word not in fields]
+    return key not in table and not any(nearest(word, fields) == nearest(key, fields) for word in misspelt)
 
 
 def _read_section(name: str, raw: Any, findings: list[Finding]) -> Section:
