@@ -235,16 +235,21 @@ def assert_same_bits(left, right, names=("final", "losses")):
         assert not differ.any(), f"{name}: {a[differ][:3]} is not {b[differ][:3]}"
 
 
-def assert_close(got, expected, tolerance, name=""):
-    """Hold an array to another, within `tolerance` of its largest magnitude.
+def error_of(got, expected, scale=None):
+    """Give the largest difference of two arrays, relative to the largest magnitude of the second (or `scale`).
 
     A smaller one than 0.3 counts as that: it is what cancellation left of numbers of size 1.
     """
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
-    assert got.shape == expected.shape, name
-    scale = np.abs(expected).max(initial=0.0)
-    error = np.abs(got - expected).max(initial=0.0)
-    assert error <= tolerance * max(scale, 0.3), f"{name}: off by {error} at a scale of {scale}"
+    assert got.shape == expected.shape
+    scale = np.abs(expected).max(initial=0.0) if scale is None else scale
+    return np.abs(got - expected).max(initial=0.0) / max(scale, 0.3)
+
+
+def assert_close(got, expected, tolerance, name="", scale=None):
+    """Hold an array to another, within `tolerance` as `error_of` measures it."""
+    error = error_of(got, expected, scale)
+    assert error <= tolerance, f"{name}: {got} is not {expected}, off by {error}"
 
 
 def lanewise(function, *columns):

@@ -9,6 +9,7 @@ from runs import (
     assert_close,
     assert_same_bits,
     distance_to_kink,
+    error_of,
     examples,
     experiments,
     random_experiment,
@@ -24,11 +25,23 @@ STEPS = ["step_converged", "step_diverged"]
 ARRAYS = ["losses", "w", "g", "z", "a", "delta"]
 
 
-def is_well_conditioned(experiment, expected, margin):
-    """Whether rounding changes this run by little: no kink nearby, no growing loss, no perfect fit."""
+def is_well_conditioned(experiment, run, expected):
+    """Whether rounding changes this run by little: no kink nearby, no growing loss, no amplified rounding."""
+    dtype = experiment.w.dtype.type
+    margin = MARGIN[dtype]
     tail_is_clear = abs(expected.tail_ratio - 1) > margin or experiment.steps == 1
     tame = expected.losses.max() < 1.5 * expected.losses[0] and expected.losses.min() > 1e-2
-    return tame and tail_is_clear and distance_to_kink(experiment, expected) > margin
+    if not (tame and tail_is_clear and distance_to_kink(experiment, expected) > margin):
+        return False
+    # The same run from weights and data a rounding or two away, by the textbook alone.
+    random, eps = np.random.default_rng(0), np.finfo(dtype).eps
+
+    def rounded(values):
+        return values * (1 + 2.0 * eps * random.choice([-1.0, 1.0], values.shape))
+
+    moved = reference_of(experiment.with_(w=rounded(experiment.w), x=rounded(experiment.x)), run)
+    moves = [error_of(getattr(moved, name), getattr(expected, name)) for name in ARRAYS]
+    return max(moves) < TOLERANCE[dtype] / 5
 
 
 def assert_agrees(result, run, expected, tolerance):
@@ -36,10 +49,12 @@ def assert_agrees(result, run, expected, tolerance):
         assert_close(getattr(result, name)[run], getattr(expected, name), tolerance, name)
     assert_close(result.final[run], expected.w[-1], tolerance, "final")
     for name in METRICS:
+        got, number = result.metrics[name][run], expected.metrics[name]
         if name in STEPS:
-            assert result.metrics[name][run] == expected.metrics[name], name
+            assert got == number, name
         else:
-            assert_close(result.metrics[name][run], expected.metrics[name], tolerance, name)
+            scale = expected.losses.max() if name.startswith("loss") else abs(number)
+            assert_close(got, number, tolerance, name, scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -48,7 +63,7 @@ def assert_agrees(result, run, expected, tolerance):
 def test_interpreter_and_lanes_agree_with_the_textbook(dtype, data, per_run):
     experiment = data.draw(experiments(dtype, per_run=per_run))
     expected = [reference_of(experiment, r) for r in range(len(experiment.w))]
-    assume(all(is_well_conditioned(experiment, e, MARGIN[dtype]) for e in expected))
+    assume(all(is_well_conditioned(experiment, r, e) for r, e in enumerate(expected)))
     for machine in MACHINES:
         result = run(experiment, machine)
         for r, of_run in enumerate(expected):
