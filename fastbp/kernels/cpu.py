@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from numba.core import config
@@ -121,13 +121,15 @@ def train_batch(
     """
     cache.compile_for(compiled, (*arguments(batch), 0, 0, 0, 0))
     work = _Work(batch, threads, cancel or threading.Event(), advance)
-    tasks = [pool.submit(work) for _ in range(min(threads, batch.n_blocks))]
+    tasks: list[Future[None]] = []
     try:
+        for _ in range(min(threads, batch.n_blocks)):
+            tasks.append(pool.submit(work))
         for task in tasks:
             task.result()
     except BaseException:
         # Nobody may write into the batch once this function has returned.
-        work.cancel.set()
+        work.failed.set()
         wait(tasks)
         raise
 
@@ -137,20 +139,25 @@ class _Work:
 
     def __init__(self, batch, threads, cancel, advance):
         self.batch, self.threads, self.cancel, self.advance = batch, threads, cancel, advance
+        self.failed = threading.Event()
         self.lock = threading.Lock()
         self.next_block = 0
         self.block_steps_a_call = 1.0
 
     def __call__(self):
-        """Train chunk after chunk until none is left."""
+        """Train chunk after chunk until none is left, or another thread has failed."""
         arguments_ = arguments(self.batch)
-        while (chunk := self._take()) is not None:
-            self._train(arguments_, *chunk)
+        try:
+            while (chunk := self._take()) is not None:
+                self._train(arguments_, *chunk)
+        except BaseException:
+            self.failed.set()
+            raise
 
     def _take(self) -> tuple[int, int] | None:
         with self.lock:
             first, left = self.next_block, self.batch.n_blocks - self.next_block
-            if left == 0:
+            if left == 0 or self.failed.is_set():
                 return None
             wanted = int(self.block_steps_a_call / max(self.batch.steps, 1))
             self.next_block += max(1, min(wanted, -(-left // self.threads)))
@@ -158,7 +165,7 @@ class _Work:
 
     def _train(self, arguments_, first, last):
         steps, start = self.batch.steps, 0
-        while True:
+        while not self.failed.is_set():
             if self.cancel.is_set():
                 raise CancelledError
             stop = min(steps, start + max(1, int(self.block_steps_a_call / (last - first))))

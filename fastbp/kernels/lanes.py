@@ -51,7 +51,7 @@ class LaneType(types.Type):
 
     def can_convert_from(self, typingctx, other):
         """Let a plain number become a Lane (``acc = 0.0`` before a loop of Lanes)."""
-        return Conversion.safe if isinstance(other, types.Number | types.Boolean) else None
+        return Conversion.safe if isinstance(other, types.Number) else None
 
     def unify(self, typingctx, other):
         """Unite with a plain number: the Lane wins."""
@@ -351,9 +351,13 @@ def _lower_where(context, builder, signature, args):
 
 
 _instruction(operator.add, 2, lambda builder, a, b: builder.fadd(a, b))
+_instruction(operator.iadd, 2, lambda builder, a, b: builder.fadd(a, b))
 _instruction(operator.sub, 2, lambda builder, a, b: builder.fsub(a, b))
+_instruction(operator.isub, 2, lambda builder, a, b: builder.fsub(a, b))
 _instruction(operator.mul, 2, lambda builder, a, b: builder.fmul(a, b))
+_instruction(operator.imul, 2, lambda builder, a, b: builder.fmul(a, b))
 _instruction(operator.truediv, 2, lambda builder, a, b: builder.fdiv(a, b))
+_instruction(operator.itruediv, 2, lambda builder, a, b: builder.fdiv(a, b))
 _instruction(operator.neg, 1, lambda builder, a: builder.fneg(a))
 _instruction(operator.lt, 2, lambda builder, a, b: builder.fcmp_ordered("<", a, b), MaskType)
 _instruction(operator.le, 2, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), MaskType)

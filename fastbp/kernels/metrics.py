@@ -56,7 +56,8 @@ def measure_convergence(m, t, steps, L):
     """Take in the loss before update `t` of `steps` for the tail and the convergence measure.
 
     ``v = L / loss_first``, cut at 1e6, which a non-finite one counts as. Source: J. Sohl-Dickstein, The boundary
-    of neural network trainability is fractal, arXiv 2402.06184, and its published code.
+    of neural network trainability is fractal, arXiv 2402.06184, and its published code. So 0 / 0, of a run that
+    starts at its target, counts as 1e6 too.
     """
     ratio = L / m[LOSS_FIRST]
     ratio = where(ratio < RATIO_LIMIT, ratio, RATIO_LIMIT)
