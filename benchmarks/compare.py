@@ -59,7 +59,7 @@ def fastbp_trainer(n_runs: int, dtype: str) -> Trainer:
     )
     weights = np.concatenate([np.ravel(part) for part in (W1, B1, W2, B2)]).astype(dtype)
     rates = learning_rates(n_runs)
-    hyper = np.column_stack([np.full(n_runs, -np.inf), rates, rates])
+    hyper = np.column_stack([np.full(n_runs, -np.inf), rates, rates, np.ones((n_runs, 2))])
     batch = make_batch(
         network,
         STEPS,

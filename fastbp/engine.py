@@ -14,9 +14,9 @@ from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import Batch, make_batch
 from fastbp.kernels.initializers import given
 from fastbp.kernels.losses import LOSSES
-from fastbp.kernels.network import Network
+from fastbp.kernels.network import LEARNING_RATE, TARGET_LOSS, Network
 from fastbp.kernels.optimizers import OPTIMIZERS
-from fastbp.kernels.training import LEARNING_RATE
+from fastbp.kernels.parametrisations import multipliers
 from fastbp.plan import Plan, Runs, Shard, Structure
 from fastbp.results import Results
 from fastbp.store import Store
@@ -138,26 +138,33 @@ def initial_weights(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
 
 
 def hyperparameters(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
-    """Give the hyperparameters of each run, float64 (n_runs, 1 + n_layers), as `training` numbers them."""
+    """Give the hyperparameters of each run, float64 (n_runs, 1 + 2 n_layers), as `network` numbers them."""
     n_layers = len(structure.activations)
-    hyper = np.empty((len(runs.ids), LEARNING_RATE + n_layers))
-    hyper[:, 0] = swept(plan, runs, "target_loss", -np.inf)[:, 0]
-    hyper[:, LEARNING_RATE:] = swept(plan, runs, "learning_rate", np.nan, n_layers)
-    for layer in range(n_layers):
-        own = swept(plan, runs, f"learning_rate_{layer + 1}", np.nan)[:, 0]
-        hyper[:, LEARNING_RATE + layer] = np.where(np.isnan(own), hyper[:, LEARNING_RATE + layer], own)
+    hyper = np.empty((len(runs.ids), LEARNING_RATE + 2 * n_layers))
+    hyper[:, TARGET_LOSS] = swept(plan, runs, "target_loss", -np.inf)[:, 0]
+    hyper[:, LEARNING_RATE : LEARNING_RATE + n_layers] = by_layer(plan, structure, runs, "learning_rate")
+    hyper[:, LEARNING_RATE + n_layers :] = by_layer(plan, structure, runs, "scale")
     return hyper
 
 
-def swept(plan: Plan, runs: Runs, name: str, unset: float, n: int = 1) -> np.ndarray:
-    """Give a numeric parameter of each run, float64 (n_runs, n); `unset` where it has no value."""
+def by_layer(plan: Plan, structure: Structure, runs: Runs, name: str) -> np.ndarray:
+    """Give a parameter that each layer has, float64 (n_runs, n_layers); an axis of one layer wins."""
+    values = swept(plan, runs, name, np.nan, structure.layers).copy()
+    for layer in range(values.shape[1]):
+        own = swept(plan, runs, f"{name}_{layer + 1}", np.nan)[:, 0]
+        values[:, layer] = np.where(np.isnan(own), values[:, layer], own)
+    return values
+
+
+def swept(plan: Plan, runs: Runs, name: str, unset: float, layers: tuple[int, ...] = (1, 1)) -> np.ndarray:
+    """Give a numeric parameter of each run, float64 (n_runs, n_layers); `unset` where it has no value."""
     domain = plan.domains.get(name, (plan.base.get(name),))
     codes = runs.codes.get(name, np.zeros(len(runs.ids), np.int64))
-    used = {int(code) for code in np.unique(codes)}
-    values = np.full((len(domain), n), unset)
-    for code in used:
-        if domain[code] is not None:
-            values[code] = domain[code]
+    values = np.full((len(domain), len(layers) - 1), unset)
+    for code in np.unique(codes):
+        value = domain[code]
+        if value is not None:
+            values[code] = multipliers(value, layers) if isinstance(value, str) else value
     return values[codes]
 
 

@@ -86,7 +86,7 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
     """Give the values of a swept parameter: texts as a dictionary, lists where any value is one."""
     if any(isinstance(value, str) for value in domain):
         # Parquet takes no null among the texts themselves, only in their place.
-        texts = ["" if value is None else value for value in domain]
+        texts = ["" if value is None else _text(value) for value in domain]
         unset = np.array([value is None for value in domain])[codes]
         places = pa.array(codes.astype(np.int32), mask=unset)
         return pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.string()))
@@ -95,6 +95,10 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
         lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
         return pa.array(lists, pa.list_(number)).take(pa.array(codes))
     return pa.array(domain).take(pa.array(codes))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
 
 
 def history_table(runs: Runs, batch: Batch) -> pa.Table:

@@ -49,16 +49,16 @@ def flatten(bias, gradients):
     return np.concatenate([part.ravel() for W, b in gradients for part in ((W, b) if bias else (W,))])
 
 
-def forward(parameters, activations, x):
+def forward(parameters, activations, x, scales):
     """Give the lists of z and of a, an array (n_samples, n_units) for each layer."""
     zs, outputs = [], []
-    for (W, b), activation in zip(parameters, activations, strict=True):
-        zs.append((outputs[-1] if outputs else x) @ W + b)
+    for (W, b), activation, scale in zip(parameters, activations, scales, strict=True):
+        zs.append(float(scale) * ((outputs[-1] if outputs else x) @ W) + b)
         outputs.append(VALUE[activation](zs[-1]))
     return zs, outputs
 
 
-def backward(parameters, activations, loss, x, y, zs, outputs):
+def backward(parameters, activations, loss, x, y, zs, outputs, scales):
     """Give the list of delta = dLoss/dz and the list of (dLoss/dW, dLoss/db), for each layer."""
     last = len(parameters) - 1
     deltas, gradients = [None] * (last + 1), [None] * (last + 1)
@@ -66,19 +66,20 @@ def backward(parameters, activations, loss, x, y, zs, outputs):
         if layer == last:
             dl_da = LOSS_SLOPE[loss](outputs[layer], y)
         else:
-            dl_da = deltas[layer + 1] @ parameters[layer + 1][0].T
+            dl_da = float(scales[layer + 1]) * (deltas[layer + 1] @ parameters[layer + 1][0].T)
         deltas[layer] = dl_da * SLOPE[activations[layer]](zs[layer])
         below = outputs[layer - 1] if layer else x
-        gradients[layer] = below.T @ deltas[layer], deltas[layer].sum(axis=0)
+        gradients[layer] = float(scales[layer]) * (below.T @ deltas[layer]), deltas[layer].sum(axis=0)
     return deltas, gradients
 
 
-def loss_of(layers, activations, loss, bias, x, y, w):
+def loss_of(layers, activations, loss, bias, x, y, w, scales=None):
     """Give the loss of flat parameters."""
-    return LOSS[loss](forward(split(layers, bias, w), activations, x)[1][-1], y)
+    scales = np.ones(len(activations)) if scales is None else scales
+    return LOSS[loss](forward(split(layers, bias, w), activations, x, scales)[1][-1], y)
 
 
-def train(layers, activations, loss, bias, x, y, w, learning_rates, steps, target):
+def train(layers, activations, loss, bias, x, y, w, learning_rates, steps, target, scales=None):
     """Train one run by gradient descent on all samples; give everything.
 
     w: (steps + 1, n_parameters), g: (steps, n_parameters), z and a: (steps + 1, n_samples, n_units),
@@ -86,17 +87,18 @@ def train(layers, activations, loss, bias, x, y, w, learning_rates, steps, targe
     """
     x, y, w = (np.asarray(values, np.float64) for values in (x, y, w))
     parameters = split(layers, bias, w)
+    scales = np.ones(len(activations)) if scales is None else scales
     losses, weights, gs, zs_, as_, deltas_ = [], [], [], [], [], []
     with np.errstate(all="ignore"):
         for step in range(steps + 1):
-            zs, outputs = forward(parameters, activations, x)
+            zs, outputs = forward(parameters, activations, x, scales)
             losses.append(LOSS[loss](outputs[-1], y))
             weights.append(flatten(bias, parameters))
             zs_.append(np.hstack(zs))
             as_.append(np.hstack(outputs))
             if step == steps:
                 break
-            deltas, gradients = backward(parameters, activations, loss, x, y, zs, outputs)
+            deltas, gradients = backward(parameters, activations, loss, x, y, zs, outputs, scales)
             gs.append(flatten(bias, gradients))
             deltas_.append(np.hstack(deltas))
             parameters = [

@@ -41,7 +41,7 @@ class Experiment:
     """Runs of one network.
 
     x, y: (n_samples, n_features), or (n_runs, n_samples, n_features); w: (n_runs, n_parameters), its dtype is that
-    of the training; learning_rates: (n_runs, n_layers); targets: (n_runs,).
+    of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,).
     """
 
     layers: tuple[int, ...]
@@ -53,6 +53,7 @@ class Experiment:
     w: np.ndarray
     learning_rates: np.ndarray
     targets: np.ndarray
+    scales: np.ndarray
     steps: int
 
     def with_(self, **changes):
@@ -67,6 +68,7 @@ class Experiment:
             w=self.w[runs],
             learning_rates=self.learning_rates[runs],
             targets=self.targets[runs],
+            scales=self.scales[runs],
         )
 
     def data(self, run):
@@ -94,6 +96,7 @@ def random_experiment(
         w=random.uniform(-1, 1, (n_runs, n_parameters(layers, bias))).astype(dtype),
         learning_rates=random.uniform(0, rate, (n_runs, len(layers) - 1)).astype(dtype),
         targets=np.full(n_runs, NO_TARGET, dtype),
+        scales=random.uniform(0.5, 1.5, (n_runs, len(layers) - 1)).astype(dtype),
         steps=steps,
     )
 
@@ -139,7 +142,7 @@ def batch_of(experiment, width, *, history=True, trace=True, network=None):
         experiment.x,
         experiment.y,
         experiment.w,
-        np.column_stack([experiment.targets, experiment.learning_rates]),
+        np.column_stack([experiment.targets, experiment.learning_rates, experiment.scales]),
         width,
         history=history,
         trace=trace,
@@ -209,6 +212,7 @@ def reference_of(experiment, run):
         experiment.learning_rates[run],
         experiment.steps,
         experiment.targets[run],
+        experiment.scales[run],
     )
 
 

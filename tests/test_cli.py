@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -227,13 +228,21 @@ def test_json_of_runs_that_all_diverge_is_json(small):
 @pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]], ids=" ".join)
 def test_the_progress_bar_is_on_a_terminal_alone(small, options):
     ours, theirs = os.openpty()
+    seen = b""
+
+    def read():
+        nonlocal seen
+        while not seen.endswith(b"end"):
+            seen += os.read(ours, 4096)
+
+    # Read meanwhile: a terminal that nobody reads holds a few kB, and then the writer waits for ever.
+    reader = threading.Thread(target=read)
+    reader.start()
     done = subprocess.run(
         [SCRIPT, "sweep", small, *options], stdout=subprocess.PIPE, stderr=theirs, timeout=300
     )
     os.write(theirs, b"end")
-    seen = b""
-    while not seen.endswith(b"end"):
-        seen += os.read(ours, 4096)
+    reader.join()
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0
@@ -460,6 +469,7 @@ def test_the_help_names_all_commands():
 def test_help_does_not_wait_for_the_engine(arguments):
     code = f"""
 import sys
+import threading
 from fastbp.cli import main
 sys.argv = ["fastbp", *{arguments}]
 try:

@@ -271,7 +271,8 @@ def test_pack_and_unpack(blocks, extra, width):
     assert batch.n_blocks == -(-n_runs // width)
     np.testing.assert_array_equal(batch.runs(batch.w), experiment.w)
     np.testing.assert_array_equal(batch.runs(batch.x), experiment.x.reshape(n_runs, -1))
-    np.testing.assert_array_equal(batch.runs(batch.hyper)[:, 1:], experiment.learning_rates)
+    np.testing.assert_array_equal(batch.runs(batch.hyper)[:, 1:2], experiment.learning_rates)
+    np.testing.assert_array_equal(batch.runs(batch.hyper)[:, 2:], experiment.scales)
     lanes = batch.w.transpose(0, 2, 1).reshape(-1, 9)
     for r in range(batch.n_blocks * width):
         np.testing.assert_array_equal(batch.w[r // width, :, r % width], experiment.w[min(r, n_runs - 1)])
@@ -283,7 +284,7 @@ def test_make_batch_takes_its_dtype_from_the_weights_and_copies_them():
     experiment = random_experiment(1, [3, 2], ["tanh"], "mse", True, 3, n_runs=33, steps=2)
     w = experiment.w.astype(np.float32)
     network = network_of(experiment)
-    hyper = np.column_stack([experiment.targets, experiment.learning_rates])
+    hyper = np.column_stack([experiment.targets, experiment.learning_rates, experiment.scales])
     batch = make_batch(network, 2, experiment.x, experiment.y, w, hyper, 32)
     for array in (batch.x, batch.y, batch.w, batch.hyper, batch.m, batch.losses):
         assert array.dtype == np.float32

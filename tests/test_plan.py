@@ -41,6 +41,7 @@ learning_rate = 0.5
 steps = 2
 """
 FIXED = {
+    "scale": "standard",
     "layers": (2, 2, 1),
     "bias": True,
     "activation": "tanh",

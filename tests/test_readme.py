@@ -12,6 +12,7 @@ from fastbp.cli import app
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.parametrisations import PARAMETRISATIONS
 from fastbp.sweep import loads
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,13 @@ def test_the_table_is_what_the_first_command_prints(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "table"), [("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS)]
+    ("kind", "table"),
+    [
+        ("activation", ACTIVATIONS),
+        ("loss", LOSSES),
+        ("optimizer", OPTIMIZERS),
+        ("scale", PARAMETRISATIONS),
+    ],
 )
 def test_names_are_those_of_the_kernels(kind, table):
     (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", README, re.MULTILINE)

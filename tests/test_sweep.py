@@ -90,6 +90,7 @@ def test_values_and_defaults():
         "activation": "sigmoid",
         "hidden_activation": None,
         "output_activation": None,
+        "scale": "standard",
         "init": "a",
         "sample": None,
         "loss": "mse",
@@ -109,7 +110,7 @@ def test_a_sweep_is_frozen():
 def test_parameters_say_where_they_stand_and_whether_they_split_blocks():
     assert set(PARAMETERS) == set(loads(SMALL).base())
     lanes = {name for name, item in PARAMETERS.items() if not item.structural}
-    assert lanes == {"init", "sample", "learning_rate", "target_loss"}
+    assert lanes == {"scale", "init", "sample", "learning_rate", "target_loss"}
     assert PARAMETERS["sample"].section == "data"
     assert all(item.doc.endswith(".") for item in PARAMETERS.values())
 
@@ -462,6 +463,23 @@ def test_a_grid_of_too_many_runs():
     )
     (problem,) = problems(SMALL + "[[grid]]\nlearning_rate_1 = { linspace = [1, 2, 1000000] }\n" + axes)
     assert problem.startswith(f"f.toml:17: grid[0]: has {10**18} runs; a grid may have {2**53}")
+
+
+def test_scale_is_a_number_a_list_or_a_name():
+    for value, expected in (("2", 2.0), ("[0.5]", (0.5,)), ('"ntk"', "ntk")):
+        assert loads(changed(("[network]", f"[network]\nscale = {value}"))).network.scale == expected
+    for value, message in (
+        ('"nkt"', 'unknown scale "nkt" (did you mean ntk?); known: standard, ntk, mean_field'),
+        ("[1, 2]", "has 2 scales but layers [2, 1] have 1 layers of weights; give one for each"),
+        ("[]", "is an empty list; give a number, or one number for each layer of weights"),
+        ("true", "must be a number, not true"),
+    ):
+        (problem,) = problems(changed(("[network]", f"[network]\nscale = {value}")))
+        assert problem == f"f.toml:4: network.scale: {message}"
+    (problem,) = problems(SMALL + "[[grid]]\nscale_2 = [1]\n")
+    assert (
+        problem == "f.toml:18: grid[0].scale_2: there is no layer 2; layers [2, 1] have 1 layers of weights"
+    )
 
 
 WRONG_AXES = [

@@ -82,7 +82,7 @@ def test_gradient_is_the_slope_of_the_loss(experiment, machine):
         moved = w.copy()
         moved[p] += distance
         e = experiment
-        return reference.loss_of(e.layers, e.activations, e.loss, e.bias, e.x, e.y, moved)
+        return reference.loss_of(e.layers, e.activations, e.loss, e.bias, e.x, e.y, moved, e.scales[0])
 
     slopes = [
         (8 * (loss(p, h) - loss(p, -h)) - (loss(p, 2 * h) - loss(p, -2 * h))) / (12 * h)

@@ -24,8 +24,8 @@ class Batch:
         Data that all runs share, or data of each run.
     w : (blocks, n_parameters, width)
         Weights, trained in place.
-    hyper : (blocks, 1 + n_layers, width)
-        `training.TARGET_LOSS`, `training.LEARNING_RATE` + layer.
+    hyper : (blocks, 1 + 2 n_layers, width)
+        `network.TARGET_LOSS`, `network.LEARNING_RATE` + layer, `network.scale_row`.
     m : (blocks, N_METRICS, width)
     losses : (blocks, steps + 1 or 0, width)
     trace : dict of (blocks, rows or 0, width)
@@ -65,7 +65,7 @@ def make_batch(network: Network, steps, x, y, w, hyper, width, *, history=False,
     x, y : float arrays, (n_samples, n_features) shared by all runs or (n_runs, n_samples, n_features)
     w : float array, (n_runs, n_parameters)
         Its dtype, float32 or float64, is that of everything.
-    hyper : float array, (n_runs, 1 + n_layers)
+    hyper : float array, (n_runs, 1 + 2 n_layers)
     width : int
         Runs a block.
     history, trace : bool

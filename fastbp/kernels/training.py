@@ -10,11 +10,8 @@ import numpy as np
 from fastbp.kernels import metrics
 from fastbp.kernels.lanes import kernel
 from fastbp.kernels.losses import add_loss
-from fastbp.kernels.network import backward, forward, layer_size, sizes
+from fastbp.kernels.network import LEARNING_RATE, TARGET_LOSS, backward, forward, layer_size, sizes
 from fastbp.kernels.optimizers import update
-
-# Rows of a run's hyperparameters: the loss that counts as converged, then the learning rate of each layer.
-TARGET_LOSS, LEARNING_RATE = 0, 1
 
 
 class Run(NamedTuple):
@@ -28,7 +25,8 @@ class Run(NamedTuple):
         Parameters, trained in place, and the gradient of the last step.
     z, a, delta : (n_units,)
         Of the last sample.
-    hyper : (1 + n_layers,)
+    hyper : (1 + 2 n_layers,)
+        ``network.TARGET_LOSS``, learning rates, scales.
     m : (N_METRICS,)
     """
 
@@ -99,10 +97,10 @@ def evaluate(network, run, record, t, n_parameters, n_units, learn):
         run.g[p] = 0.0
     L = 0.0
     for n in range(network.n_samples):
-        p, u = forward(network, run.w, run.x, n, run.z, run.a)
+        p, u = forward(network, run.hyper, run.w, run.x, n, run.z, run.a)
         L = add_loss(network.loss, (run.a, run.y, run.delta, network.weight, L, u, n * n_outputs, n_outputs))
         if learn:
-            backward(network, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u)
+            backward(network, run.hyper, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u)
         if record.trace:
             sample = t * network.n_samples + n
             copy(run.z, record.z, sample, n_units)

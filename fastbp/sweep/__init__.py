@@ -23,8 +23,7 @@ from fastbp.sweep.grid import RANGES, Axis, Grid
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
 from fastbp.sweep.parameters import (
-    LAYER_RATE,
-    LAYER_RATE_PARAMETER,
+    LAYER_PARAMETERS,
     PARAMETERS,
     ROW,
     ROWS,
@@ -346,13 +345,14 @@ def _init_schema() -> dict[str, Any]:
 
 def _grid_schema() -> dict[str, Any]:
     axes = {name: _axis_schema(item) for name, item in PARAMETERS.items()}
+    of_layers = {f"^{name}_[1-9][0-9]*$": _axis_schema(item) for name, item in LAYER_PARAMETERS.items()}
     return {
         "description": "Several grids are run one after the other.",
         "type": "array",
         "items": _table_schema(
             "Axes; a grid is the product of them, the last one varying fastest.",
             axes,
-            {f"^{LAYER_RATE.pattern}$": _axis_schema(LAYER_RATE_PARAMETER)},
+            of_layers,
         ),
     }
 

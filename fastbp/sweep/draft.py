@@ -16,13 +16,14 @@ from pydantic import ValidationError
 from fastbp.sweep.grid import Axis, Grid, read_axis
 from fastbp.sweep.locate import Path
 from fastbp.sweep.parameters import (
-    LAYER_RATE,
+    LAYER_PARAMETERS,
     PARAMETERS,
     SECTIONS,
     TOP,
     WEIGHT_KEY,
     RefusedError,
     Section,
+    layer_of,
     matrix,
     nearest,
     parameter,
@@ -119,7 +120,7 @@ def conflicts(draft: Draft) -> list[Finding]:
     found: dict[Path, Finding] = {}
     checks_of_weights = (_undecided, _unfit_weights, _unneeded_weights)
     checks_of_data = (_unpaired_rows, _unfit_data, _absent_samples)
-    for check in (*checks_of_weights, *checks_of_data, _unfit_rates, _absent_rates, _too_many_runs):
+    for check in (*checks_of_weights, *checks_of_data, _unfit_layers, _absent_rates, _too_many_runs):
         for finding in check(draft):
             found.setdefault(finding.path, finding)
     return list(found.values())
@@ -218,31 +219,35 @@ def _absent_samples(draft: Draft) -> Iterator[Finding]:
                 yield Finding(path, message, (("data", "x"),))
 
 
-def _unfit_rates(draft: Draft) -> Iterator[Finding]:
+def _unfit_layers(draft: Draft) -> Iterator[Finding]:
+    """Yield lists with a number a layer that do not fit the layers, and axes of a layer that is not there."""
     for index, grid in enumerate(draft.grids):
         depths = {len(item.value) - 1: item for item in draft.candidates(index, "layers")}
-        for rates, path in draft.candidates(index, "learning_rate"):
-            for depth, layers in depths.items():
-                if isinstance(rates, tuple) and len(rates) != depth:
-                    message = f"has {len(rates)} learning rates but layers {list(layers.value)} have {depth}"
-                    yield Finding(path, f"{message} layers of weights; give one for each", (layers.path,))
-        for name in grid.axes:
-            if match := LAYER_RATE.fullmatch(name):
-                for depth, layers in depths.items():
-                    if int(match[1]) > depth:
-                        message = f"there is no layer {match[1]}; layers {list(layers.value)} have {depth}"
-                        yield Finding(("grid", index, name), f"{message} layers of weights", (layers.path,))
+        given = [(name, item) for name in LAYER_PARAMETERS for item in draft.candidates(index, name)]
+        for (name, (values, path)), (depth, layers) in itertools.product(given, depths.items()):
+            if isinstance(values, tuple) and len(values) != depth:
+                noun = f"{name.replace('_', ' ')}s"
+                message = f"has {len(values)} {noun} but layers {list(layers.value)} have {depth}"
+                yield Finding(path, f"{message} layers of weights; give one for each", (layers.path,))
+        for name, (depth, layers) in itertools.product(grid.axes, depths.items()):
+            if (of_layer := layer_of(name)) and of_layer[1] > depth:
+                message = f"there is no layer {of_layer[1]}; layers {list(layers.value)} have {depth}"
+                yield Finding(("grid", index, name), f"{message} layers of weights", (layers.path,))
 
 
 def _absent_rates(draft: Draft) -> Iterator[Finding]:
     """Yield the layers without a rate where a grid sweeps the rates of single layers alone."""
     for index, grid in enumerate(draft.grids):
-        own = {int(match[1]) for name in grid.axes if (match := LAYER_RATE.fullmatch(name))}
+        own = {of_layer[1] for name in grid.axes if (of_layer := layer_of(name)) and _is_rate(of_layer)}
         if own and draft.knows(index, "learning_rate") and not draft.candidates(index, "learning_rate"):
             for layers, _ in draft.candidates(index, "layers"):
                 for layer in sorted(set(range(1, len(layers))) - own):
                     message = f"layer {layer} has no learning rate; add an axis learning_rate_{layer}"
                     yield Finding(("grid", index), f"{message}, or set learning_rate in [training]")
+
+
+def _is_rate(of_layer: tuple[str, int] | None) -> bool:
+    return of_layer is not None and of_layer[0] == "learning_rate"
 
 
 def _too_many_runs(draft: Draft) -> Iterator[Finding]:
@@ -323,7 +328,7 @@ def _sweeps(grid: Any, key: str) -> bool:
     """Whether a grid has the axis; the rates of single layers may stand for that of all."""
     if not isinstance(grid, dict):
         return False
-    return key in grid or (key == "learning_rate" and any(map(LAYER_RATE.fullmatch, grid)))
+    return key in grid or (key == "learning_rate" and any(_is_rate(layer_of(name)) for name in grid))
 
 
 def _lacks(raw: Mapping[str, Any], section: str, key: str) -> bool:
@@ -398,7 +403,7 @@ def _read_grid(index: int, table: Any, findings: list[Finding]) -> Grid:
         table = {}
     for name, value in table.items():
         if (item := parameter(name)) is None:
-            hint = nearest(name, (*PARAMETERS, "learning_rate_1"))
+            hint = nearest(name, (*PARAMETERS, *(f"{name}_1" for name in LAYER_PARAMETERS)))
             findings.append(Finding(("grid", index, name), f"unknown parameter{hint}"))
             continue
         axis, refusals = read_axis(item, value)

@@ -11,12 +11,12 @@ from typing import Any
 
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.parameters import (
-    LAYER_RATE,
     PARAMETERS,
     SECTIONS,
     TOP,
     WEIGHT_KEY,
     RefusedError,
+    layer_of,
     nearest,
     parameter,
 )
@@ -65,7 +65,8 @@ class Override:
             return
         for grid in _tables(grids):
             for axis in list(grid):
-                if axis == self.keys[-1] or (self.keys[-1] == "learning_rate" and LAYER_RATE.fullmatch(axis)):
+                of_layer = layer_of(axis)
+                if self.keys[-1] in (axis, of_layer and of_layer[0]):
                     del grid[axis]
         table = document
         for key in self.keys[:-1]:

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.parametrisations import PARAMETRISATIONS
 
 Annotation = TypeVar("Annotation")
 Check = Callable[[Any], Any]
@@ -165,6 +166,17 @@ def rates(value: Any) -> float | tuple[float, ...]:
     return tuple(at(index, rate, item) for index, item in enumerate(value))
 
 
+def scales(value: Any) -> float | tuple[float, ...] | str:
+    """Return one multiplier, a tuple with one for each layer of weights, or the name of a parametrisation."""
+    if isinstance(value, str):
+        return str(choice("scale", PARAMETRISATIONS)(value))
+    if type(value) is not list:
+        return number(value)
+    if not value:
+        raise RefusedError("is an empty list; give a number, or one number for each layer of weights")
+    return tuple(at(index, number, item) for index, item in enumerate(value))
+
+
 def vector(value: Any) -> tuple[float, ...]:
     """Return a row of finite numbers."""
     if type(value) is not list or not value:
@@ -221,7 +233,9 @@ _LAYERS = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItem
 _RATE = {"type": "number", "minimum": 0}
 _RATES = {"anyOf": [_RATE, {"type": "array", "items": _RATE, "minItems": 1}]}
 _COUNT = WithJsonSchema({"type": "integer", "minimum": 0})
-LAYER_RATE = re.compile(r"learning_rate_([1-9][0-9]{0,8})")
+_SCALES = {
+    "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"enum": list(PARAMETRISATIONS)}]
+}
 WEIGHT_KEY = re.compile(r"[Wb][1-9][0-9]{0,8}")
 
 _activation = PlainValidator(choice("activation", ACTIVATIONS))
@@ -250,6 +264,12 @@ class Network(Section):
     )
     output_activation: Annotated[str | None, _activation, _ACTIVATION] = Field(
         None, description="The activation of the last layer; wins over activation."
+    )
+    scale: Annotated[float | tuple[float, ...] | str, PlainValidator(scales), WithJsonSchema(_SCALES)] = (
+        Field(
+            "standard",
+            description="The multiplier on x @ W: a number, a list with one for each layer of weights, or a name.",
+        )
     )
     init: Annotated[str | None, PlainValidator(text), _TEXT] = Field(
         None, description="Which [init.NAME] gives the initial weights; not needed where there is only one."
@@ -343,7 +363,7 @@ SECTIONS: dict[str, type[Section]] = {
     "training": Training,
     "record": Record,
 }
-LANE_PARAMETERS = ("init", "sample", "learning_rate", "target_loss")
+LANE_PARAMETERS = ("scale", "init", "sample", "learning_rate", "target_loss")
 
 
 def _annotated(field: FieldInfo, kind: type[Annotation]) -> Annotation:
@@ -380,17 +400,37 @@ def _parameters() -> dict[str, Parameter]:
 
 
 PARAMETERS = _parameters()
-LAYER_RATE_PARAMETER = Parameter(
-    section="training",
-    structural=False,
-    doc="The learning rate of the weights of one layer; wins over learning_rate. Only an axis.",
-    check=rate,
-    schema=_RATE,
-)
+# Parameters that each layer has: an axis NAME_1, NAME_2 ... sweeps that of one layer.
+LAYER_PARAMETERS = {
+    "learning_rate": Parameter(
+        section="training",
+        structural=False,
+        doc="The learning rate of the weights of one layer; wins over learning_rate. Only an axis.",
+        check=rate,
+        schema=_RATE,
+    ),
+    "scale": Parameter(
+        section="network",
+        structural=False,
+        doc="The multiplier on x @ W of one layer; wins over scale. Only an axis.",
+        check=number,
+        schema=_NUMBER,
+    ),
+}
+LAYER_NAME = re.compile(rf"({'|'.join(LAYER_PARAMETERS)})_([1-9][0-9]{{0,8}})")
+
+
+def layer_of(name: str) -> tuple[str, int] | None:
+    """Return the parameter and the layer that an axis such as ``scale_2`` sweeps; None for any other name."""
+    match = LAYER_NAME.fullmatch(name)
+    return match and (match[1], int(match[2]))
+
+
 # The keys that stand above all tables.
 TOP: dict[str, Check] = {"name": file_name, "description": text}
 
 
 def parameter(name: str) -> Parameter | None:
-    """Return the sweepable parameter of that name, ``learning_rate_<layer>`` included, or None."""
-    return LAYER_RATE_PARAMETER if LAYER_RATE.fullmatch(name) else PARAMETERS.get(name)
+    """Return the sweepable parameter of that name, ``learning_rate_<layer>`` and the like included, or None."""
+    of_layer = layer_of(name)
+    return LAYER_PARAMETERS[of_layer[0]] if of_layer else PARAMETERS.get(name)
