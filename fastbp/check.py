@@ -9,6 +9,7 @@ import numpy as np
 from fastbp.data import DataSet, load_data
 from fastbp.engine import prepare
 from fastbp.kernels import cpu
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.metrics import LOSS_FIRST
 from fastbp.plan import Group, Plan, Runs, Shard, Structure
@@ -24,14 +25,14 @@ NUMBERS = 2**24  # weights of all moved networks at once: fewer places, then few
 STEP = 1e-4
 OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
 COEFFICIENTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12
-KINK = 1e-2  # the slopes left and right of a place differ by more: relu's kink lies there
+KINK = 1e-2  # the slopes left and right of a place differ by more: a kink such as relu's lies there
 FLOOR = 1e-5  # times the loss: below this a gradient drowns in the rounding of the loss itself
 
 
 class Comparison(NamedTuple):
     """The gradients of one W or b of one dtype: the largest relative error, and how many were compared.
 
-    `n_left_out` counts places at a kink of relu or where the loss is not finite.
+    `n_left_out` counts places at a kink, such as relu's, or where the loss is not finite.
     """
 
     parameter: str
@@ -126,7 +127,7 @@ def _compare(name: str, structure: Structure, analytic: np.ndarray, losses: np.n
         kink = np.abs(left - right) > KINK * scale
         error = np.where(np.isfinite(analytic), error, np.inf)
     usable = np.isfinite(losses).all(axis=-1)
-    if "relu" in structure.activations:
+    if any(ACTIVATIONS[name].kinked for name in structure.activations):
         usable &= ~kink
     return Comparison(
         name,

@@ -156,7 +156,7 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
         )
     console.print(table)
     if any(comparison.n_left_out for comparison in comparisons):
-        console.print("left out: at a kink of relu, or where the loss is not finite")
+        console.print("left out: at a kink such as relu's, or where the loss is not finite")
 
 
 def comparison_values(comparison: Comparison) -> dict[str, Any]:

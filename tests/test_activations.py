@@ -129,3 +129,4 @@ def test_every_entry_says_its_formula():
     assert set(FORMULAS) == set(ACTIVATIONS)
     for activation in ACTIVATIONS.values():
         assert activation.formula
+    assert {name for name, activation in ACTIVATIONS.items() if activation.kinked} == set(KINKS)

@@ -13,11 +13,12 @@ from fastbp.kernels.switch import switch
 
 
 class Activation(NamedTuple):
-    """``a = value(z)`` and ``da/dz = slope(z, a)``, both for one unit."""
+    """``a = value(z)`` and ``da/dz = slope(z, a)``, both for one unit; `kinked` where the slope jumps at z = 0."""
 
     value: Callable
     slope: Callable
     formula: str
+    kinked: bool = False
 
 
 ACTIVATIONS = {
@@ -41,6 +42,7 @@ ACTIVATIONS = {
         value=lambda z: where(z < 0.0, 0.0, z),
         slope=lambda z, a: where(z > 0.0, 1.0, 0.0),
         formula="max(z, 0)",
+        kinked=True,
     ),
 }
 
