@@ -6,8 +6,8 @@ May import ``tables``, ``plan``, ``sweep``, PyArrow and the standard library.
 import json
 import os
 import platform
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -194,19 +194,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     raise StoreError(f"{folder}: {problem}")
 
 
-class _readable_errors:  # noqa: N801
+@contextmanager
+def _readable_errors(folder: Path) -> Iterator[None]:
     """Turn the operating system's errors into a `StoreError` that names the file."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, OSError):
-            place = error.filename or self.folder
-            raise StoreError(f"{place}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or folder
+        raise StoreError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 def _sync(path: Path) -> None:
@@ -217,6 +212,3 @@ def _sync(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-__all__ = ["Shard", "Store", "StoreError", "read_manifest", "refuse_other_contents"]
