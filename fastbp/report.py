@@ -4,12 +4,11 @@ May import ``results``, ``plan`` and below, and rich.
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -35,20 +34,23 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
     seconds : float
         Wall time of the whole sweep, compiling and writing included.
     """
-    counts: Counter[str] = Counter()
+    counts = dict.fromkeys(STATUSES, 0)
     steps, least = 0, math.inf
     for part in results.parts("runs"):  # one at a time: a sweep may have many more runs than fit in memory
         runs = read_part(part, ["status", "steps", "loss_last"])
-        for status in pc.value_counts(runs["status"].combine_chunks().dictionary_decode()).to_pylist():
-            counts[status["values"]] += status["counts"]
-        steps += pc.sum(runs["steps"]).as_py()
-        finite = runs["loss_last"].filter(pc.is_finite(runs["loss_last"]))
-        least = min(least, pc.min(finite).as_py() if len(finite) else math.inf)
+        # In NumPy: pyarrow.compute would cost a short sweep a twentieth of a second to import.
+        for chunk in runs["status"].chunks:
+            numbers = np.bincount(chunk.indices.to_numpy(), minlength=len(chunk.dictionary))
+            for status, number in zip(chunk.dictionary.to_pylist(), numbers.tolist(), strict=True):
+                counts[status] += number
+        steps += int(runs["steps"].to_numpy().sum())
+        losses = runs["loss_last"].to_numpy()
+        least = min(least, float(losses[np.isfinite(losses)].min(initial=math.inf)))
     return {
         "name": results.manifest["sweep"],
         "folder": str(results.folder),
-        "runs": counts.total(),
-        "status": {status: counts[status] for status in STATUSES},
+        "runs": sum(counts.values()),
+        "status": counts,
         "steps": steps,
         "seconds": round(seconds, 3),
         "loss_last_least": least if math.isfinite(least) else None,
@@ -65,7 +67,7 @@ def print_summary(results: Results, summary: dict[str, Any]) -> None:
     for name in names:
         numeric = name not in ("status",) and not isinstance(runs[name][0].as_py(), str)
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in runs.select(names).to_pylist():
+    for row in sorted(runs.select(names).to_pylist(), key=lambda row: row["run"]):
         table.add_row(*(_cell(value) for value in row.values()))
     console.print(table)
     if summary["runs"] > len(runs):
@@ -83,7 +85,7 @@ def _first_rows(results: Results) -> pa.Table:
         found.append(read_part(part).slice(0, ROWS - sum(map(len, found))))
         if sum(map(len, found)) == ROWS:
             break
-    return pa.concat_tables(found).sort_by("run")
+    return pa.concat_tables(found)
 
 
 def outline(sweep: Sweep) -> dict[str, Any]:

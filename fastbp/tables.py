@@ -94,7 +94,11 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
         number = pa.int64() if name == "layers" else pa.float64()
         lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
         return pa.array(lists, pa.list_(number)).take(pa.array(codes))
-    return pa.array(domain).take(pa.array(codes))
+    if any(value is None for value in domain):
+        numbers = np.array([0 if value is None else value for value in domain])
+        unset = np.array([value is None for value in domain])
+        return pa.array(numbers[codes], mask=unset[codes])
+    return pa.array(np.array(domain)[codes])
 
 
 def _text(value: Any) -> str:
