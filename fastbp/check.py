@@ -26,13 +26,15 @@ STEP = 1e-4
 OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
 COEFFICIENTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12
 KINK = 1e-2  # the slopes left and right of a place differ by more: a kink such as relu's lies there
+ROUGH = 1e-6  # differences of second and fourth order disagree by more: the loss is not smooth there
 FLOOR = 1e-5  # times the loss: below this a gradient drowns in the rounding of the loss itself
 
 
 class Comparison(NamedTuple):
     """The gradients of one W or b of one dtype: the largest relative error, and how many were compared.
 
-    `n_left_out` counts places at a kink, such as relu's, or where the loss is not finite.
+    `n_left_out` counts places where the loss is not finite, or not smooth: at a kink, or where differences of
+    second and of fourth order disagree.
     """
 
     parameter: str
@@ -119,16 +121,17 @@ def _losses_around(plan, structure: Structure, runs: Runs, data, weights, places
 
 def _compare(name: str, structure: Structure, analytic: np.ndarray, losses: np.ndarray) -> Comparison:
     around, here = losses[..., :-1], losses[..., -1]
+    kinked = any(ACTIVATIONS[name].kinked for name in structure.activations)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = around @ COEFFICIENTS / STEP
         left, right = (here - around[..., 1]) / STEP, (around[..., 2] - here) / STEP
         scale = np.maximum(np.maximum(np.abs(analytic), np.abs(difference)), FLOOR * np.abs(here))
         error = np.abs(analytic - difference) / np.where(scale > 0, scale, 1.0)
-        kink = np.abs(left - right) > KINK * scale
+        kink = kinked & (np.abs(left - right) > KINK * scale)
+        coarse = (around[..., 2] - around[..., 1]) / (2 * STEP)
+        rough = kink | (np.abs(difference - coarse) > ROUGH * scale)
         error = np.where(np.isfinite(analytic), error, np.inf)
-    usable = np.isfinite(losses).all(axis=-1)
-    if any(ACTIVATIONS[name].kinked for name in structure.activations):
-        usable &= ~kink
+    usable = np.isfinite(losses).all(axis=-1) & ~rough
     return Comparison(
         name,
         structure.dtype,

@@ -5,10 +5,10 @@ May import ``results``, ``plan`` and below, and rich.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,7 @@ from fastbp.sweep import Sweep
 from fastbp.tables import STATUSES
 
 ROWS = 20
+FIRST = ("run", "status", "loss_first", "loss_last")
 LEFT_OUT = ("steps", "loss_min", "loss_tail", "convergence", "gradient_norm", "weight_norm")
 
 
@@ -61,15 +62,19 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
 def print_summary(results: Results, summary: dict[str, Any]) -> None:
     """Print a short table of the runs and where they are."""
     console = _console()
-    runs = _first_rows(results)
-    names = [name for name in runs.column_names if name not in LEFT_OUT and runs[name].null_count < len(runs)]
+    runs = _first_runs(results)
+    names = [name for name in runs[0] if name not in LEFT_OUT and any(row[name] is not None for row in runs)]
+    cells = {name: [_cell(row[name]) for row in runs] for name in names}
+    fitting = _fitting(cells, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        numeric = name not in ("status",) and not isinstance(runs[name][0].as_py(), str)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in sorted(runs.select(names).to_pylist(), key=lambda row: row["run"]):
-        table.add_row(*(_cell(value) for value in row.values()))
+    for name in fitting:
+        text = any(isinstance(row[name], str) for row in runs)
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
+    for row in zip(*(cells[name] for name in fitting), strict=True):
+        table.add_row(*row)
     console.print(table)
+    if left_out := [name for name in names if name not in fitting]:
+        console.print(f"not shown, the terminal is too narrow: {', '.join(left_out)}")
     if summary["runs"] > len(runs):
         console.print(f"... and {summary['runs'] - len(runs):,} more runs")
     counts = ", ".join(f"{count:,} {status}" for status, count in summary["status"].items() if count)
@@ -78,14 +83,26 @@ def print_summary(results: Results, summary: dict[str, Any]) -> None:
     )
 
 
-def _first_rows(results: Results) -> pa.Table:
-    """Give the first rows of the runs: of more than one part where a part has few."""
-    found: list[pa.Table] = []  # in the order of the groups
+def _first_runs(results: Results) -> list[dict[str, Any]]:
+    """Give the rows of the runs with the lowest ids, which may lie in any part."""
+    first: list[tuple[int, int, Path]] = []  # id, row, part
     for part in results.parts("runs"):
-        found.append(read_part(part).slice(0, ROWS - sum(map(len, found))))
-        if sum(map(len, found)) == ROWS:
-            break
-    return pa.concat_tables(found)
+        ids = read_part(part, ["run"])["run"].to_numpy()
+        rows = np.argpartition(ids, min(ROWS, len(ids)) - 1)[:ROWS]
+        first = sorted([*first, *((int(ids[row]), int(row), part) for row in rows)])[:ROWS]
+    tables = {part: read_part(part) for part in {part for _, _, part in first}}
+    return [tables[part].slice(row, 1).to_pylist()[0] for _, row, part in first]
+
+
+def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:
+    """Give the columns that fit side by side, in their order; the id, the status and the losses come first."""
+    widths = {name: max(len(name), *map(len, column)) + 3 for name, column in cells.items()}
+    wanted = sorted(cells, key=lambda name: name not in FIRST)
+    chosen: set[str] = set()
+    for name in wanted:
+        if sum(widths[other] for other in chosen) + widths[name] <= width:
+            chosen.add(name)
+    return [name for name in cells if name in chosen]
 
 
 def outline(sweep: Sweep) -> dict[str, Any]:
@@ -93,11 +110,13 @@ def outline(sweep: Sweep) -> dict[str, Any]:
     plan, threads = Plan(sweep), cpu.n_threads()
     plan.refuse_too_large()
     groups, n_bytes, seconds = [], 0, 0.0
+    written = 400e6  # bytes a second, before compression, as measured beside `estimate_seconds`
     for group in plan.groups:
         structure = group.structure
         n_blocks = -(-group.n_runs // cpu.width(structure.dtype))
         seconds += cpu.estimate_seconds(network_of(structure), structure.steps, n_blocks, threads)
         n_bytes += group.n_runs * plan.bytes_a_run(structure)
+        seconds += group.n_runs * plan.bytes_a_run(structure) / written
         groups.append({**structure._asdict(), "runs": group.n_runs})
     return {
         "name": sweep.name,
@@ -158,7 +177,7 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
         )
     console.print(table)
     if any(comparison.n_left_out for comparison in comparisons):
-        console.print("left out: at a kink such as relu's, or where the loss is not finite")
+        console.print("left out: where the loss is not finite or not smooth, such as at a kink of relu")
 
 
 def comparison_values(comparison: Comparison) -> dict[str, Any]:

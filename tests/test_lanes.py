@@ -13,7 +13,6 @@ from runs import DTYPES, JIT, MAPS, examples, lanewise
 from fastbp.kernels import cpu, lanes
 from fastbp.kernels.batch import pack
 from fastbp.kernels.lanes import (
-    absolute,
     any_of,
     both,
     copysign,
@@ -75,7 +74,7 @@ ARITHMETIC = {
 }
 UNARY = {
     "-a": (lambda a: -a, np.negative),
-    "absolute": (absolute, np.abs),
+    "abs": (abs, np.abs),
     "sqrt": (sqrt, np.sqrt),
     "isfinite": (lambda a: where(isfinite(a), 1.0, 0.0), np.isfinite),
     # A number on either side takes the dtype of the lane.
@@ -313,7 +312,7 @@ def test_a_formula_of_everything_matches_numpy_in_every_lane(dtype, data):
 
 
 def _formula(a, b):
-    s = sqrt(absolute(a)) * 0.1 - b / 3
+    s = sqrt(abs(a)) * 0.1 - b / 3
     return where(both(isfinite(s), negated(a < b)), copysign(s, b), 2 - a)
 
 

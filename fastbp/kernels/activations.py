@@ -1,7 +1,9 @@
 """Activations: value and slope of each, one entry of ``ACTIVATIONS`` a variant.
 
-To add one, write its entry: the sweep file, the help, the tests and the benchmarks walk this table. May import
-``lanes``, ``mathematics`` and ``switch`` alone.
+To add one, write its entry: the sweep file, its schema and its errors walk this table, and so do the tests, which
+will ask for an independent formula (``tests/reference.py``, ``tests/test_activations.py``) and its name in the
+README. An entry is Python on one number: operators, ``abs``, ``where`` for a choice, and the functions of
+`mathematics`. May import ``lanes``, ``mathematics`` and ``switch`` alone.
 """
 
 from collections.abc import Callable

@@ -256,11 +256,6 @@ def where(mask, a, b):
     return type(other)(chosen) if isinstance(other, np.floating) else chosen
 
 
-def absolute(x):
-    """``|x|``."""
-    return abs(x)
-
-
 def copysign(x, y):
     """``|x|`` with the sign of `y`."""
     return type(x)(math.copysign(x, y))
@@ -365,7 +360,7 @@ _instruction(operator.gt, 2, lambda builder, a, b: builder.fcmp_ordered(">", a, 
 _instruction(operator.ge, 2, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), MaskType)
 _instruction(operator.eq, 2, lambda builder, a, b: builder.fcmp_ordered("==", a, b), MaskType)
 _instruction(fma, 3, _llvm_call("llvm.fma"))
-_instruction(absolute, 1, _llvm_call("llvm.fabs"))
+_instruction(abs, 1, _llvm_call("llvm.fabs"))
 _instruction(copysign, 2, _llvm_call("llvm.copysign"))
 _instruction(sqrt, 1, _llvm_call("llvm.sqrt"))
 _instruction(nearest, 1, _llvm_call("llvm.rint"))

@@ -16,7 +16,6 @@ from numba.extending import overload
 from fastbp.kernels.lanes import (
     INLINED,
     LaneType,
-    absolute,
     copysign,
     fma,
     kernel,
@@ -90,14 +89,14 @@ def _ratio(e):
 
 @kernel
 def _tanh_64(x):
-    y = absolute(x) * 2.0
+    y = abs(x) * 2.0
     k, p = _expm1_64(where(y > 40.0, 40.0, y))
     return copysign(_ratio(fma(power_of_two(k), p, power_of_two(k) - 1.0)), x)
 
 
 @kernel
 def _tanh_32(x):
-    y = absolute(x) * 2.0
+    y = abs(x) * 2.0
     k, p = _expm1_32(where(y > 20.0, 20.0, y))
     return copysign(_ratio(fma(power_of_two(k), p, power_of_two(k) - 1.0)), x)
 

@@ -169,7 +169,10 @@ def _unneeded_weights(draft: Draft) -> Iterator[Finding]:
     for name, keys in needed.items():
         for key, value in draft.init[name].items():
             if key not in keys and value is not None:
-                yield Finding(("init", name, key), "no run needs it; remove it, or change layers or bias")
+                causes = (("network", "layers"), ("network", "bias"))
+                yield Finding(
+                    ("init", name, key), "no run needs it; remove it, or change layers or bias", causes
+                )
 
 
 def _unfit_table(
