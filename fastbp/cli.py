@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
+SCHEMA_FILE = "fastbp.schema.json"
 INTERRUPTED = 130
 
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file (TOML).", show_default=False)]
@@ -172,7 +173,10 @@ def new(
     from fastbp.sweep import schema as sweep_schema
     from fastbp.sweep import starter
 
-    schema_file = file.parent / "fastbp.schema.json"
+    schema_file = file.parent / SCHEMA_FILE
+    if file.name == SCHEMA_FILE:
+        typer.echo(f"fastbp: {file}: is the name of the schema beside it; choose another", err=True)
+        raise typer.Exit(BAD_INPUT)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(starter())

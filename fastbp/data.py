@@ -1,4 +1,4 @@
-"""Data sets as arrays. May import ``sweep``, NumPy and, for files, PyArrow."""
+"""Data sets as arrays. May import ``sweep`` and NumPy."""
 
 from typing import NamedTuple
 

@@ -88,17 +88,18 @@ def prepare(
     record = plan.sweep.record
     dtype = np.dtype(structure.dtype)
     x, y = run_data(plan, structure, runs, data)
-    return make_batch(
-        network_of(structure),
-        structure.steps,
-        x,
-        y,
-        (initial_weights(plan, structure, runs) if weights is None else weights).astype(dtype),
-        hyperparameters(plan, structure, runs),
-        cpu.width(dtype),
-        history=record.history,
-        trace=record.trace if trace is None else trace,
-    )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and the run diverges
+        return make_batch(
+            network_of(structure),
+            structure.steps,
+            x,
+            y,
+            (initial_weights(plan, structure, runs) if weights is None else weights).astype(dtype),
+            hyperparameters(plan, structure, runs),
+            cpu.width(dtype),
+            history=record.history,
+            trace=record.trace if trace is None else trace,
+        )
 
 
 def network_of(structure: Structure) -> Network:

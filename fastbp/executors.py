@@ -1,4 +1,4 @@
-"""Executors: they map the shards of a plan onto workers. All have the signature of `local`."""
+"""Executors map the shards of a plan onto workers; `local` is the one there is."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator

@@ -19,7 +19,7 @@ from fastbp.sweep import PARAMETERS, Problem, Sweep, SweepError, parameter
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
-BLOCK_BYTES = 8 * 2**30
+BLOCK_BYTES = 2 * 2**30  # by `bytes_a_run`; while it is written a shard takes some four times as much
 BLOCK = 32  # runs: a shard is whole blocks on every machine
 
 

@@ -35,7 +35,9 @@ class Results:
         if name not in self.manifest["tables"]:
             tables = ", ".join(self.manifest["tables"])
             raise StoreError(f"{self.folder}: has no table {name!r}; it has {tables}")
-        parts = sorted((self.folder / name).glob("*.parquet"), key=lambda part: (len(part.name), part.name))
+        parts = sorted(
+            (self.folder / name).glob("part-*.parquet"), key=lambda part: (len(part.name), part.name)
+        )
         if not parts:
             raise StoreError(f"{self.folder}: table {name!r} has no part yet; run the sweep again")
         return parts

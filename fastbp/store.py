@@ -59,11 +59,21 @@ class Store:
                 self.lock.acquire(blocking=False)
             except filelock.Timeout:
                 raise StoreError(f"{folder}: another fastbp is writing here; wait for it to end") from None
-            for leftover in folder.glob(".*.partial"):
+        try:
+            self._begin()
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _begin(self) -> None:
+        # Once more, now that nobody else can write: another sweep may have ended meanwhile.
+        refuse_other_contents(self.folder, self.plan.sweep)
+        with _readable_errors(self.folder):
+            for leftover in self.folder.glob(".*.partial"):
                 leftover.unlink()
             # The manifest first: it says whose folder this is, should we be killed right after it.
             self._write_manifest(complete=False)
-            self._write_text(SWEEP_FILE, plan.sweep.text)
+            self._write_text(SWEEP_FILE, self.plan.sweep.text)
 
     def __enter__(self) -> "Store":
         return self
@@ -151,6 +161,10 @@ def _recorded(sweep: Sweep) -> list[str]:
 def refuse_other_contents(folder: Path, sweep: Sweep) -> None:
     """Raise `StoreError` where `folder` holds anything but results of this very sweep."""
     advice = "choose another folder with --out, or remove it"
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise StoreError(f"{str(folder)!r}: is not UTF-8; {advice}") from None
     with _readable_errors(folder):
         if not folder.exists():
             return

@@ -156,7 +156,8 @@ def activations_table(plan: Plan, structure: Structure, runs: Runs, data: DataSe
         units = values.reshape(n_runs, steps, n_samples, structure.n_units)
         return np.concatenate([np.broadcast_to(first, (n_runs, steps, n_samples, n_in)), units], axis=3)
 
-    inputs = data.x.astype(structure.dtype)[sample][:, None]
+    with np.errstate(over="ignore"):
+        inputs = data.x.astype(structure.dtype)[sample][:, None]
     net = block(n_steps, batch.runs(batch.trace["z"]), np.nan)
     output = block(n_steps, batch.runs(batch.trace["a"]), inputs)
     delta = np.full(net.shape, np.nan)

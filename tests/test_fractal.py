@@ -61,9 +61,11 @@ def test_goldens(tmp_path, name, steps, rates, loss_first, convergence):
 
 def test_named_parametrisations_are_their_numbers(tmp_path):
     named = fastbp.run(sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale='"mean_field"'), tmp_path / "named")
-    numbers = fastbp.run(sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale=[8**-0.5, 1 / 8]), tmp_path / "numbers")
+    numbers = fastbp.run(
+        sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale=[(1 / np.sqrt(8)).item(), 1 / 8]), tmp_path / "numbers"
+    )
     ntk = fastbp.run(sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale='"ntk"'), tmp_path / "ntk")
-    both = fastbp.run(sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale=8**-0.5), tmp_path / "both")
+    both = fastbp.run(sweep_of("tanh_w8", 5, [(1.0, 1.0)], scale=(1 / np.sqrt(8)).item()), tmp_path / "both")
     assert named.to_pandas().loss_last[0] == numbers.to_pandas().loss_last[0]
     assert ntk.to_pandas().loss_last[0] == both.to_pandas().loss_last[0]
     assert named.to_pandas().loss_last[0] != ntk.to_pandas().loss_last[0]

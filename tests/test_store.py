@@ -391,6 +391,28 @@ def test_a_second_store_is_refused_while_the_first_is_open(folder, plan):
     assert listing(folder) == WHOLE
 
 
+def test_a_folder_is_looked_at_again_under_the_lock(folder, plan, monkeypatch):
+    acquire = store_module.filelock.FileLock.acquire
+
+    def acquire_late(self, *args, **options):
+        # Meanwhile another sweep has filled the folder and gone.
+        (folder / "manifest.json").write_text('{"format": 1}')
+        return acquire(self, *args, **options)
+
+    monkeypatch.setattr(store_module.filelock.FileLock, "acquire", acquire_late)
+    with pytest.raises(StoreError, match="not whole"):
+        Store(folder, plan)
+    monkeypatch.undo()
+    (folder / "manifest.json").unlink()
+    Store(folder, plan)  # the lock was given back
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path, plan):
+    with pytest.raises(StoreError, match="is not UTF-8"):
+        Store(tmp_path / "q\udcff", plan)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupt_in_the_middle_of_a_part_leaves_none(folder, plan, monkeypatch):
     def interrupted(table, path, **options):
         Path(path).write_bytes(b"PAR1")

@@ -1087,3 +1087,25 @@ def test_large_data_is_read_in_a_moment():
 def test_a_problem_reads_as_one_line():
     assert str(Problem("f.toml", 3, "training.steps", "is wrong")) == "f.toml:3: training.steps: is wrong"
     assert str(Problem("f.toml", None, "", "is wrong")) == "f.toml: is wrong"
+
+
+@pytest.mark.parametrize("written", ["steps=1 # c", "x=" + "[" * 150 + "]" * 150])
+def test_an_override_that_only_tomllib_reads(written):
+    if written.startswith("steps"):
+        sweep = loads(SMALL, overrides=[written])
+        assert sweep.training.steps == 1
+        assert loads(sweep.text) == sweep
+    else:
+        (problem,) = problems(SMALL, written)
+        assert problem.startswith("--set x=[[")
+
+
+def test_an_override_that_is_not_utf_8():
+    (problem,) = problems(SMALL, "description=\udcff")
+    assert "is not UTF-8" in problem
+
+
+def test_of_very_many_problems_the_first_hundred_are_told():
+    found = problems(SMALL + "".join(f"key_{k} = 1\n" for k in range(5000)))
+    assert len(found) == 101
+    assert found[-1] == "f.toml: and 4900 more problems; mend these first"

@@ -1,6 +1,6 @@
 """The CPU: blocks of runs on SIMD lanes, blocks side by side on threads.
 
-The only place that knows how the kernels are launched on a CPU. May import all of ``kernels`` but ``cuda``.
+The only place that knows how the kernels are launched on a CPU. May import all of ``kernels``.
 """
 
 import os

@@ -8,6 +8,7 @@ tree-sitter and, of fastbp, the lists of names in ``kernels``.
 import hashlib
 import importlib.resources
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,8 @@ __all__ = [
     "weight_shapes",
 ]
 
+
+MOST_PROBLEMS = 100  # told of one file; finding the line of each takes its time
 
 _TEXT = WithJsonSchema({"type": "string"})
 
@@ -200,18 +203,28 @@ def loads(text: str, path: str = "<string>", overrides: Sequence[str] = ()) -> S
     edited = apply(changes, raw, text) if changes else text
     parts = read(raw)
     sources = {place: change.source for change in changes for place in change.places(raw)}
-    problems += _place(parts.findings, sources, text, path)
+    problems += _place(parts.findings[:MOST_PROBLEMS], sources, text, path)
+    if (rest := len(parts.findings) - MOST_PROBLEMS) > 0:
+        problems.append(Problem(path, None, "", f"and {rest} more problems; mend these first"))
     if problems:
-        raise SweepError(sorted(problems, key=lambda problem: problem.line or 0))
+        raise SweepError(sorted(problems, key=_place_in_the_list))
     sweep = Sweep(**parts.top, **parts.sections, init=parts.init, grid=tuple(parts.grids), text=edited or "")
     return sweep if edited is not None else sweep.model_copy(update={"text": dumps(sweep)})
+
+
+def _place_in_the_list(problem: Problem) -> float:
+    """By line; what has none first, what counts the rest last."""
+    return math.inf if problem.message.endswith("mend these first") else problem.line or 0
 
 
 def _read_overrides(sources: Sequence[str]) -> tuple[list[Override], list[Problem]]:
     overrides, problems = [], []
     for source in sources:
         try:
+            source.encode()
             overrides.append(read_override(source))
+        except UnicodeEncodeError:
+            problems.append(Problem(f"--set {source!r}", None, "", "is not UTF-8; write it as UTF-8"))
         except RefusedError as refusal:
             problems.append(Problem(f"--set {source}", None, "", str(refusal)))
     return overrides, problems

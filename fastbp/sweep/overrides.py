@@ -137,18 +137,25 @@ def apply(overrides: list[Override], raw: dict[str, Any], text: str) -> str | No
     str or None
         The edited text; None where tomlkit could not edit it to the same effect.
     """
+    for override in overrides:
+        override.apply(raw, override.value)
+    try:
+        edited = _edited(overrides, text)
+        return edited if tomllib.loads(edited) == raw else None
+    except (ValueError, TypeError, RecursionError):  # tomlkit knows less of TOML than tomllib
+        return None
+
+
+def _edited(overrides: list[Override], text: str) -> str:
+    """Return the text with the overrides written into it, comments kept."""
     import tomlkit
 
     shortened, cut = _shortened(text) if len(text) > LONG_TEXT else (text, {})
     document = tomlkit.parse(shortened)
     for override in overrides:
-        override.apply(raw, override.value)
         item = tomlkit.item(override.value) if override.written is None else tomlkit.value(override.written)
         override.apply(document, item)
     edited = tomlkit.dumps(document)
     for placeholder, value in cut.items():
         edited = edited.replace(placeholder, value)
-    try:
-        return edited if tomllib.loads(edited) == raw else None
-    except tomllib.TOMLDecodeError:
-        return None
+    return edited
