@@ -1,8 +1,8 @@
 """The sweep file: TOML to a frozen, validated `Sweep`; every error with its file, line and key.
 
-This page is the public face and imports the others: `draft` (what is checked), `parameters` (of which values),
-`grid` (the axes), `overrides` and `locate`. Beside these the package may import pydantic, NumPy, tomlkit,
-tree-sitter and, of fastbp, the lists of names in ``kernels``.
+This page is the public face and imports the others: `draft` (reads the tables), `conflicts` (what does not fit
+together), `parameters` and `values` (what each key accepts), `grid` (the axes), `overrides` and `locate`. Beside
+these the package may import pydantic, NumPy, tomlkit, tree-sitter and the lists of names in ``fastbp.kernels``.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from fastbp.sweep.draft import Finding, base, read, weight_shapes
+from fastbp.sweep.conflicts import Finding, weight_shapes
+from fastbp.sweep.draft import base, read
 from fastbp.sweep.grid import RANGES, Axis, Grid
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
@@ -34,11 +35,13 @@ from fastbp.sweep.parameters import (
     Network,
     Parameter,
     Record,
-    RefusedError,
     Section,
     Training,
     field_schema,
     parameter,
+)
+from fastbp.sweep.values import (
+    RefusedError,
     quoted,
 )
 

@@ -11,8 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fastbp.sweep.parameters import (
-    MAXIMUM_INTEGER,
     Parameter,
+)
+from fastbp.sweep.values import (
+    MAXIMUM_INTEGER,
     RefusedError,
     at,
     nearest,

@@ -15,10 +15,12 @@ from fastbp.sweep.parameters import (
     SECTIONS,
     TOP,
     WEIGHT_KEY,
-    RefusedError,
     layer_of,
-    nearest,
     parameter,
+)
+from fastbp.sweep.values import (
+    RefusedError,
+    nearest,
 )
 
 LONG_TEXT = 20_000

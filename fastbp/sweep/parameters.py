@@ -1,16 +1,10 @@
-"""The parameters of a run: what each accepts, which section of the sweep file holds it, what it means.
+"""The parameters of a run: which section of the sweep file holds each, what it accepts, what it means.
 
-A check takes a value as TOML gives it and returns it as the sweep keeps it, or raises `RefusedError`. The
-sections are pydantic models; `PARAMETERS` is read off them. Imports the standard library, pydantic and the
-lists of names in `fastbp.kernels`.
+The sections are pydantic models, whose fields are checked by `fastbp.sweep.values`; `PARAMETERS` is read off them.
+Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of names in `fastbp.kernels`.
 """
 
-import difflib
-import itertools
-import json
-import math
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast
 
@@ -21,204 +15,23 @@ from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
+from fastbp.sweep.values import (
+    Check,
+    choice,
+    file_name,
+    flag,
+    matrix,
+    number,
+    rate,
+    rates,
+    scales,
+    text,
+    unit_counts,
+    whole,
+)
 
 Annotation = TypeVar("Annotation")
-Check = Callable[[Any], Any]
-MAXIMUM_PARAMETERS = 10_000_000
-MAXIMUM_INTEGER = 2**63 - 1  # samples travel as int64
 MAXIMUM_STEPS = 2**24  # the step of an event is kept in the run's dtype; float32 counts this far
-
-
-class RefusedError(ValueError):
-    """A value that may not stand where it stands.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong; what to do.
-    *path : str or int
-        Leads from the value that was checked to the part of it that is meant.
-    """
-
-    def __init__(self, message: str, *path: str | int) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``" (did you mean X?)"`` for the known word nearest to `word`, or an empty string."""
-    spellings = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), spellings, n=1, cutoff=0.5)
-    return f" (did you mean {spellings[close[0]]}?)" if close else ""
-
-
-def quoted(value: str) -> str:
-    """Return a text in quotes, on one line and cut where it is long."""
-    return json.dumps(value if len(value) <= 40 else f"{value[:40]}...", ensure_ascii=False)
-
-
-def shown(value: Any) -> str:
-    """Return a value as a message names it, cut where it is long."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the text {quoted(value)}"
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to print the very long ones
-        return "an integer of more than 64 bits"
-    return str(value)
-
-
-def number(value: Any) -> float:
-    """Return a finite number as a float; true, false and texts are not numbers."""
-    if type(value) not in (int, float):
-        raise RefusedError(f"must be a number, not {shown(value)}")
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        raise RefusedError(f"must be a finite number, not {shown(value)}")
-    return result
-
-
-def whole(minimum: int, maximum: int = MAXIMUM_INTEGER) -> Check:
-    """Return the check of a whole number from `minimum` to `maximum`."""
-
-    def check(value: Any) -> int:
-        if type(value) is not int:
-            raise RefusedError(f"must be a whole number, not {shown(value)}")
-        if value < minimum:
-            raise RefusedError(f"must be a whole number of at least {minimum}, not {shown(value)}")
-        if value > maximum:
-            raise RefusedError(f"must be a whole number of at most {maximum}, not {shown(value)}")
-        return value
-
-    return check
-
-
-def flag(value: Any) -> bool:
-    """Return true or false."""
-    if type(value) is not bool:
-        raise RefusedError(f"must be true or false, not {shown(value)}")
-    return value
-
-
-def text(value: Any) -> str:
-    """Return a text."""
-    if type(value) is not str:
-        raise RefusedError(f"must be a text in quotes, not {shown(value)}")
-    return value
-
-
-def file_name(value: Any) -> str:
-    """Return a plain file name: it names the result folder, so it must not lead out of it."""
-    if len(text(value)) > 100:
-        raise RefusedError(f"is {len(value)} characters long; use at most 100")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-        advice = 'use letters, digits, ".", "_" and "-", and begin with a letter or a digit'
-        raise RefusedError(f"{quoted(value)} is not a plain file name; {advice}")
-    return value
-
-
-def choice(noun: str, names: Iterable[str]) -> Check:
-    """Return the check of a name out of `names`."""
-    known = list(names)
-
-    def check(value: Any) -> str:
-        if text(value) not in known:
-            known_names = ", ".join(known)
-            raise RefusedError(f"unknown {noun} {quoted(value)}{nearest(value, known)}; known: {known_names}")
-        return value
-
-    return check
-
-
-def unit_counts(value: Any) -> tuple[int, ...]:
-    """Return the numbers of units, the inputs first."""
-    if type(value) is not list or len(value) < 2:
-        raise RefusedError("must be a list of at least 2 numbers of units, such as [2, 3, 1]")
-    for index, units in enumerate(value):
-        if type(units) is not int or units < 1:
-            raise RefusedError(f"must be whole numbers of at least 1, not {shown(units)}", index)
-    count = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(value))
-    if count > MAXIMUM_PARAMETERS:
-        raise RefusedError(f"has {count} weights and biases; use at most {MAXIMUM_PARAMETERS}")
-    return tuple(value)
-
-
-def rate(value: Any) -> float:
-    """Return a finite number of at least 0."""
-    if (result := number(value)) < 0:
-        raise RefusedError(f"must be at least 0, not {shown(value)}")
-    return result
-
-
-def rates(value: Any) -> float | tuple[float, ...]:
-    """Return one learning rate, or a tuple with one for each layer of weights."""
-    if type(value) is not list:
-        return rate(value)
-    if not value:
-        raise RefusedError("is an empty list; give a number, or one number for each layer of weights")
-    return tuple(at(index, rate, item) for index, item in enumerate(value))
-
-
-def scales(value: Any) -> float | tuple[float, ...] | str:
-    """Return one multiplier, a tuple with one for each layer of weights, or the name of a parametrisation."""
-    if isinstance(value, str):
-        return str(choice("scale", PARAMETRISATIONS)(value))
-    if type(value) is not list:
-        return number(value)
-    if not value:
-        raise RefusedError("is an empty list; give a number, or one number for each layer of weights")
-    return tuple(at(index, number, item) for index, item in enumerate(value))
-
-
-def vector(value: Any) -> tuple[float, ...]:
-    """Return a row of finite numbers."""
-    if type(value) is not list or not value:
-        raise RefusedError(
-            f"must be a list of numbers, not {'an empty list' if value == [] else shown(value)}"
-        )
-    try:
-        # A table of data has many rows: the common case runs without a Python call for each number.
-        if set(map(type, value)) <= {int, float} and all(map(math.isfinite, value)):
-            return tuple(map(float, value))
-    except OverflowError:
-        pass
-    return tuple(at(index, number, item) for index, item in enumerate(value))
-
-
-def matrix(value: Any) -> tuple[tuple[float, ...], ...]:
-    """Return rows of finite numbers, all of the same length."""
-    if type(value) is not list or not value:
-        raise RefusedError(f"must be a list of rows, not {'an empty list' if value == [] else shown(value)}")
-    rows = []
-    for index, item in enumerate(value):
-        try:
-            rows.append(vector(item))
-        except RefusedError as refusal:
-            column = f", column {refusal.path[0]}" if refusal.path else ""
-            raise RefusedError(
-                f"row {index}{column} (counting from 0) {refusal}", index, *refusal.path
-            ) from None
-        if len(rows[-1]) != len(rows[0]):
-            found, wanted = len(rows[-1]), len(rows[0])
-            message = f"row {index} (counting from 0) has length {found} but row 0 has length {wanted}"
-            raise RefusedError(f"{message}; make all rows equally long", index)
-    return tuple(rows)
-
-
-def at(step: str | int, check: Check, value: Any) -> Any:
-    """Return ``check(value)``; a refusal is told to lie at `step`."""
-    try:
-        return check(value)
-    except RefusedError as refusal:
-        raise RefusedError(str(refusal), step, *refusal.path) from None
-
 
 DTYPES = ("float64", "float32")
 Vector = tuple[float, ...]

@@ -1,0 +1,252 @@
+"""What the values of a sweep file, each right by itself, get wrong together.
+
+Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports the standard library, NumPy,
+`fastbp.sweep.grid`, `parameters`, `values` and the type of a path from `locate`.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp.sweep.grid import Grid
+from fastbp.sweep.locate import Path
+from fastbp.sweep.parameters import (
+    LAYER_PARAMETERS,
+    PARAMETERS,
+    layer_of,
+)
+from fastbp.sweep.values import (
+    nearest,
+    quoted,
+)
+
+MAXIMUM_RUNS = 2**53  # so that sums of ids stay far from the end of int64
+
+
+class Finding(NamedTuple):
+    """Something wrong: where it stands, what it is, and which other values have a part in it."""
+
+    path: Path
+    message: str
+    causes: tuple[Path, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """A value that a parameter takes in a grid, and where that value stands."""
+
+    value: Any
+    path: Path
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A sweep file whose values are checked one by one, but not yet against each other.
+
+    Parameters
+    ----------
+    fixed : dict
+        The value of every parameter that the sections fix; None where unset.
+    init : dict
+        The given weights, table by table; None in place of those that were refused.
+    x_shape, y_shape : tuple of int
+        Rows and columns of the data; 0 where it is missing or was refused.
+    grids : list of Grid
+        At least one; axes that were refused are left out.
+    refused : set of paths
+        The tables, parameters and axes that hold a refused value: nothing can be said about what they meet.
+    """
+
+    fixed: Mapping[str, Any]
+    init: Mapping[str, Mapping[str, Any]]
+    x_shape: tuple[int, int]
+    y_shape: tuple[int, int]
+    grids: Sequence[Grid]
+    refused: frozenset[Path]
+
+    def candidates(self, index: int, name: str) -> list[Candidate]:
+        """Return the values of a parameter in the grid `index`; none where it is unset or refused."""
+        axis = self.grids[index].axes.get(name)
+        if not self.knows(index, name):
+            return []
+        if axis is not None:
+            return [Candidate(value, ("grid", index, name, k)) for k, value in enumerate(axis.values)]
+        value = self.fixed.get(name)
+        return [] if value is None else [Candidate(value, (PARAMETERS[name].section, name))]
+
+    def knows(self, index: int, name: str) -> bool:
+        """Return whether nothing was refused of what a parameter is in the grid `index`."""
+        section = PARAMETERS[name].section
+        sources = {("grid", index), ("grid", index, name)}
+        if name not in self.grids[index].axes:
+            sources |= {("grid",), (section,), (section, name)}
+        return not self.refused & sources
+
+
+def weight_shapes(layers: Sequence[int], bias: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each ``W1``, ``b1``, ``W2`` ... of a network, in the order of the layers.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        Units of each layer, the inputs first.
+    bias : bool
+        Whether there are biases at all.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in enumerate(itertools.pairwise(layers), start=1):
+        shapes[f"W{layer}"] = (n_in, n_out)
+        if bias:
+            shapes[f"b{layer}"] = (n_out,)
+    return shapes
+
+
+def conflicts(draft: Draft) -> list[Finding]:
+    """Return what does not fit together in any grid, each problem once.
+
+    Only the distinct values of the parameters that can conflict are met with each other, never all runs.
+    """
+    found: dict[Path, Finding] = {}
+    checks_of_weights = (_undecided, _unfit_weights, _unneeded_weights)
+    checks_of_data = (_unpaired_rows, _unfit_data, _absent_samples)
+    for check in (*checks_of_weights, *checks_of_data, _unfit_layers, _absent_rates, _too_many_runs):
+        for finding in check(draft):
+            found.setdefault(finding.path, finding)
+    return list(found.values())
+
+
+def _undecided(draft: Draft) -> Iterator[Finding]:
+    known = ", ".join(draft.init)
+    for index in range(len(draft.grids)):
+        candidates = draft.candidates(index, "init")
+        if not draft.init:
+            if ("init",) not in draft.refused:
+                yield Finding(
+                    ("init",), "is missing; add a table [init.NAME] with the weights W1, b1, W2 ..."
+                )
+        elif not candidates and draft.knows(index, "init"):
+            message = f"is undecided among {known}; set it in [network] or make it an axis of every [[grid]]"
+            yield Finding(("network", "init"), message)
+        for value, path in candidates:
+            if draft.init and value not in draft.init:
+                yield Finding(
+                    path, f"unknown init {quoted(value)}{nearest(value, draft.init)}; known: {known}"
+                )
+
+
+def _meetings(draft: Draft) -> Iterator[tuple[str, Candidate, Candidate]]:
+    """Yield each given init with the layers and the bias that it meets."""
+    for index in range(len(draft.grids)):
+        axes = (draft.candidates(index, name) for name in ("init", "layers", "bias"))
+        for init, layers, bias in itertools.product(*axes):
+            if init.value in draft.init and ("init", init.value) not in draft.refused:
+                yield init.value, layers, bias
+
+
+def _unfit_weights(draft: Draft) -> Iterator[Finding]:
+    for init, layers, bias in _meetings(draft):
+        yield from _unfit_table(draft, init, weight_shapes(layers.value, bias.value), layers, bias)
+
+
+def _unneeded_weights(draft: Draft) -> Iterator[Finding]:
+    indices = range(len(draft.grids))
+    if not all(draft.knows(index, name) for index in indices for name in ("init", "layers", "bias")):
+        return  # what was refused may have needed them
+    needed: dict[str, dict[str, Any]] = {}
+    for init, layers, bias in _meetings(draft):
+        needed.setdefault(init, {}).update(weight_shapes(layers.value, bias.value))
+    for name, keys in needed.items():
+        for key, value in draft.init[name].items():
+            if key not in keys and value is not None:
+                causes = (("network", "layers"), ("network", "bias"))
+                yield Finding(
+                    ("init", name, key), "no run needs it; remove it, or change layers or bias", causes
+                )
+
+
+def _unfit_table(
+    draft: Draft, name: str, shapes: Mapping[str, tuple[int, ...]], layers: Candidate, bias: Candidate
+) -> Iterator[Finding]:
+    """Yield what one table of weights lacks or has in another shape than one network needs."""
+    table = draft.init[name]
+    for key, shape in shapes.items():
+        path, causes = ("init", name, key), (layers.path, bias.path)
+        wanted = f"layers {list(layers.value)} need {_shape_text(shape)}"
+        if key not in table:
+            yield Finding(path, f"is missing; {wanted}", causes)
+        elif table[key] is not None and (found := np.shape(table[key])) != shape:
+            yield Finding(path, f"has {_shape_text(found)}; {wanted}", causes)
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return f"{'length' if len(shape) == 1 else 'shape'} {' x '.join(map(str, shape))}"
+
+
+def _unpaired_rows(draft: Draft) -> Iterator[Finding]:
+    n_x, n_y = draft.x_shape[0], draft.y_shape[0]
+    if n_x and n_y and n_x != n_y:
+        message = f"has {n_y} rows but data.x has {n_x}; each sample needs one row of both"
+        yield Finding(("data", "y"), message, (("data", "x"),))
+
+
+def _unfit_data(draft: Draft) -> Iterator[Finding]:
+    for index in range(len(draft.grids)):
+        for layers, path in draft.candidates(index, "layers"):
+            for key, units, columns, verb in (
+                ("x", layers[0], draft.x_shape[1], "begin"),
+                ("y", layers[-1], draft.y_shape[1], "end"),
+            ):
+                if columns and units != columns:
+                    message = f"layers {list(layers)} {verb} with {units} but data.{key} has {columns}"
+                    # Among many layers the odd one is named; where there is one, the data.
+                    where = path if path[0] == "grid" else ("data", key)
+                    yield Finding(where, f"{message} columns; make them equal", (path, ("data", key)))
+
+
+def _absent_samples(draft: Draft) -> Iterator[Finding]:
+    for index in range(len(draft.grids)):
+        for sample, path in draft.candidates(index, "sample"):
+            if (count := max(draft.x_shape[0], draft.y_shape[0])) and sample >= count:
+                message = f"sample {sample} does not exist; there are {count} samples, counting from 0"
+                yield Finding(path, message, (("data", "x"),))
+
+
+def _unfit_layers(draft: Draft) -> Iterator[Finding]:
+    """Yield lists with a number a layer that do not fit the layers, and axes of a layer that is not there."""
+    for index, grid in enumerate(draft.grids):
+        depths = {len(item.value) - 1: item for item in draft.candidates(index, "layers")}
+        given = [(name, item) for name in LAYER_PARAMETERS for item in draft.candidates(index, name)]
+        for (name, (values, path)), (depth, layers) in itertools.product(given, depths.items()):
+            if isinstance(values, tuple) and len(values) != depth:
+                noun = f"{name.replace('_', ' ')}s"
+                message = f"has {len(values)} {noun} but layers {list(layers.value)} have {depth}"
+                yield Finding(path, f"{message} layers of weights; give one for each", (layers.path,))
+        for name, (depth, layers) in itertools.product(grid.axes, depths.items()):
+            if (of_layer := layer_of(name)) and of_layer[1] > depth:
+                message = f"there is no layer {of_layer[1]}; layers {list(layers.value)} have {depth}"
+                yield Finding(("grid", index, name), f"{message} layers of weights", (layers.path,))
+
+
+def _absent_rates(draft: Draft) -> Iterator[Finding]:
+    """Yield the layers without a rate where a grid sweeps the rates of single layers alone."""
+    for index, grid in enumerate(draft.grids):
+        own = {of_layer[1] for name in grid.axes if (of_layer := layer_of(name)) and is_rate(of_layer)}
+        if own and draft.knows(index, "learning_rate") and not draft.candidates(index, "learning_rate"):
+            for layers, _ in draft.candidates(index, "layers"):
+                for layer in sorted(set(range(1, len(layers))) - own):
+                    message = f"layer {layer} has no learning rate; add an axis learning_rate_{layer}"
+                    yield Finding(("grid", index), f"{message}, or set learning_rate in [training]")
+
+
+def is_rate(of_layer: tuple[str, int] | None) -> bool:
+    """Whether what `layer_of` gave is the learning rate of a layer."""
+    return of_layer is not None and of_layer[0] == "learning_rate"
+
+
+def _too_many_runs(draft: Draft) -> Iterator[Finding]:
+    for index, grid in enumerate(draft.grids):
+        if (count := math.prod(len(axis.values) for axis in grid.axes.values())) > MAXIMUM_RUNS:
+            yield Finding(("grid", index), f"has {count} runs; a grid may have {MAXIMUM_RUNS}")
