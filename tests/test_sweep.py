@@ -440,8 +440,10 @@ WRONG_VALUES = [
 
 @pytest.mark.parametrize(("old", "new", "line", "key", "message"), WRONG_VALUES)
 def test_a_wrong_value_is_named_with_its_line_and_key(old, new, line, key, message):
-    (problem,) = problems(changed((old, new)))
+    problem, *others = problems(changed((old, new)))
     assert problem.startswith(f"f.toml:{line}: {key}: {message}")
+    # Nothing else, but for other parts of the same value.
+    assert all(other.startswith(f"f.toml:{line}: {key[: key.rindex('[')]}[") for other in others)
 
 
 def test_the_rates_of_single_layers_may_stand_for_that_of_all():
@@ -1109,3 +1111,27 @@ def test_of_very_many_problems_the_first_hundred_are_told():
     found = problems(SMALL + "".join(f"key_{k} = 1\n" for k in range(5000)))
     assert len(found) == 101
     assert found[-1] == "f.toml: and 4900 more problems; mend these first"
+
+
+def test_all_wrong_parts_of_one_value_are_told():
+    text = changed(
+        ("layers = [2, 1]", "layers = [0, -1]"),
+        ("x = [[0, 1], [1, 0]]", "x = [[nan, 1], [inf, true], [1]]"),
+        ("W1 = [[0.5], [0.25]]", "W1 = [[nan], [inf]]"),
+        ("learning_rate = 0.1", "learning_rate = [-1, nan]"),
+        more="[[grid]]\nlayers = [[1, 0], [2, -2]]\n",
+    )
+    keys = [problem.split(": ")[1] for problem in problems(text)]
+    assert [key for key in keys if key.startswith("network.layers")] == [
+        "network.layers[0]",
+        "network.layers[1]",
+    ]
+    assert [key for key in keys if key.startswith("init")] == ["init.a.W1[0][0]", "init.a.W1[1][0]"]
+    assert [key for key in keys if key.startswith("data.x")] == [
+        "data.x[0][0]",
+        "data.x[1][0]",
+        "data.x[1][1]",
+    ]
+    rates = [key for key in keys if key.startswith("training.learning_rate")]
+    assert rates == ["training.learning_rate[0]", "training.learning_rate[1]"]
+    assert [key for key in keys if key.startswith("grid")] == ["grid[0].layers[0][1]", "grid[0].layers[1][1]"]

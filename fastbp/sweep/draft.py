@@ -130,7 +130,7 @@ def _read_section(name: str, raw: Any, findings: list[Finding]) -> Section:
             refused.add(key)
             refusal = item.get("ctx", {}).get("error")
             if isinstance(refusal, RefusedError):
-                findings.append(Finding((name, key, *refusal.path), str(refusal)))
+                findings += [Finding((name, key, *part.path), str(part)) for part in refusal.all]
             else:
                 findings.append(Finding((name, key), f"unknown key{nearest(key, model.model_fields)}"))
         return model.model_validate({key: value for key, value in raw.items() if key not in refused})
@@ -151,7 +151,7 @@ def _read_init(raw: Any, findings: list[Finding]) -> dict[str, dict[str, Any]]:
             try:
                 tables[name][key] = _weights(key, value)
             except RefusedError as refusal:
-                findings.append(Finding(("init", name, key, *refusal.path), str(refusal)))
+                findings += [Finding(("init", name, key, *part.path), str(part)) for part in refusal.all]
                 tables[name][key] = None
     return tables
 

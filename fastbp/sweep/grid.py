@@ -63,7 +63,7 @@ def read_axis(parameter: Parameter, value: Any) -> tuple[Axis | None, list[Refus
         if not refusals:
             _refuse_repeated(values)
     except RefusedError as refusal:
-        refusals.append(refusal)
+        refusals += refusal.all
     return (None, refusals) if refusals else (Axis(values=tuple(values)), [])
 
 
@@ -80,7 +80,7 @@ def _listed(parameter: Parameter, items: list[Any], refusals: list[RefusedError]
         try:
             values.append(at(index, parameter.check, item))
         except RefusedError as refusal:
-            refusals.append(refusal)
+            refusals += refusal.all
     return values
 
 

@@ -27,11 +27,17 @@ class RefusedError(ValueError):
         What is wrong; what to do.
     *path : str or int
         Leads from the value that was checked to the part of it that is meant.
+
+    Attributes
+    ----------
+    all : list of RefusedError
+        This one, and those of other parts of the same value.
     """
 
     def __init__(self, message: str, *path: str | int) -> None:
         super().__init__(message)
         self.path = path
+        self.all = [self]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -126,13 +132,18 @@ def choice(noun: str, names: Iterable[str]) -> Check:
     return check
 
 
+def units_of_a_layer(value: Any) -> int:
+    """Return the number of units of a layer."""
+    if type(value) is not int or value < 1:
+        raise RefusedError(f"must be whole numbers of at least 1, not {shown(value)}")
+    return value
+
+
 def unit_counts(value: Any) -> tuple[int, ...]:
     """Return the numbers of units, the inputs first."""
     if type(value) is not list or len(value) < 2:
         raise RefusedError("must be a list of at least 2 numbers of units, such as [2, 3, 1]")
-    for index, units in enumerate(value):
-        if type(units) is not int or units < 1:
-            raise RefusedError(f"must be whole numbers of at least 1, not {shown(units)}", index)
+    each(units_of_a_layer, value)
     count = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(value))
     if count > MAXIMUM_PARAMETERS:
         raise RefusedError(f"has {count} weights and biases; use at most {MAXIMUM_PARAMETERS}")
@@ -152,7 +163,7 @@ def rates(value: Any) -> float | tuple[float, ...]:
         return rate(value)
     if not value:
         raise RefusedError("is an empty list; give a number, or one number for each layer of weights")
-    return tuple(at(index, rate, item) for index, item in enumerate(value))
+    return tuple(each(rate, value))
 
 
 def scales(value: Any) -> float | tuple[float, ...] | str:
@@ -163,7 +174,7 @@ def scales(value: Any) -> float | tuple[float, ...] | str:
         return number(value)
     if not value:
         raise RefusedError("is an empty list; give a number, or one number for each layer of weights")
-    return tuple(at(index, number, item) for index, item in enumerate(value))
+    return tuple(each(number, value))
 
 
 def vector(value: Any) -> tuple[float, ...]:
@@ -178,32 +189,53 @@ def vector(value: Any) -> tuple[float, ...]:
             return tuple(map(float, value))
     except OverflowError:
         pass
-    return tuple(at(index, number, item) for index, item in enumerate(value))
+    return tuple(each(number, value))
 
 
 def matrix(value: Any) -> tuple[tuple[float, ...], ...]:
     """Return rows of finite numbers, all of the same length."""
     if type(value) is not list or not value:
         raise RefusedError(f"must be a list of rows, not {'an empty list' if value == [] else shown(value)}")
-    rows = []
+    rows, refusals = [], []
     for index, item in enumerate(value):
         try:
             rows.append(vector(item))
         except RefusedError as refusal:
-            column = f", column {refusal.path[0]}" if refusal.path else ""
-            raise RefusedError(
-                f"row {index}{column} (counting from 0) {refusal}", index, *refusal.path
-            ) from None
+            for part in refusal.all:
+                column = f", column {part.path[0]}" if part.path else ""
+                message = f"row {index}{column} (counting from 0) {part}"
+                refusals.append(RefusedError(message, index, *part.path))
+            continue
         if len(rows[-1]) != len(rows[0]):
             found, wanted = len(rows[-1]), len(rows[0])
             message = f"row {index} (counting from 0) has length {found} but row 0 has length {wanted}"
-            raise RefusedError(f"{message}; make all rows equally long", index)
+            refusals.append(RefusedError(f"{message}; make all rows equally long", index))
+    raise_all(refusals)
     return tuple(rows)
 
 
 def at(step: str | int, check: Check, value: Any) -> Any:
-    """Return ``check(value)``; a refusal is told to lie at `step`."""
+    """Return ``check(value)``; refusals are told to lie at `step`."""
     try:
         return check(value)
     except RefusedError as refusal:
-        raise RefusedError(str(refusal), step, *refusal.path) from None
+        raise_all([RefusedError(str(part), step, *part.path) for part in refusal.all])
+
+
+def each(check: Check, items: list[Any]) -> list[Any]:
+    """Return every checked item, or refuse all that are wrong at once."""
+    checked, refusals = [], []
+    for index, item in enumerate(items):
+        try:
+            checked.append(at(index, check, item))
+        except RefusedError as refusal:
+            refusals += refusal.all
+    raise_all(refusals)
+    return checked
+
+
+def raise_all(refusals: list[RefusedError]) -> None:
+    """Raise the first refusal with the others as its companions; do nothing without any."""
+    if refusals:
+        refusals[0].all = refusals
+        raise refusals[0] from None
