@@ -21,7 +21,7 @@ PLACES_A_MATRIX = 64
 NUMBERS = 2**24  # weights of all moved networks at once: fewer places, then fewer runs, of a large network
 
 # Fourth-order central difference: (L(-2h) - 8 L(-h) + 8 L(h) - L(2h)) / 12h. At this h the truncation, about
-# h^4, and the rounding, about 1e-16 / h, are both far below the bound.
+# h^4, and the rounding, about 1e-16 / h, are both far below the bound; where the loss bends sharply, see ROUGH.
 STEP = 1e-4
 OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
 COEFFICIENTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12

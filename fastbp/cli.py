@@ -86,12 +86,13 @@ def sweep(
     """Train all runs of a sweep file and write the result folder."""
     with _mendable_errors():
         from fastbp import engine, report
+        from fastbp.plan import Plan
         from fastbp.sweep import load
 
-        loaded = load(file, overrides or ())
+        planned = Plan(load(file, overrides or ()))
         began = time.perf_counter()
-        with _progress(engine.n_runs(loaded), shown=not quiet) as advance:
-            results = engine.run(loaded, out, threads, advance)
+        with _progress(planned.n_runs, shown=not quiet) as advance:
+            results = engine.run_plan(planned, out, threads, advance)
         summary = report.summary(results, time.perf_counter() - began)
         if as_json:
             typer.echo(json.dumps(summary, indent=1))

@@ -55,12 +55,22 @@ def run(
     StoreError
         If the folder holds something else, or cannot be written.
     """
-    plan, data, cancel = Plan(sweep), load_data(sweep), threading.Event()
+    return run_plan(Plan(sweep), out, threads, advance)
+
+
+def run_plan(
+    plan: Plan,
+    out: Path | str | None = None,
+    threads: int | None = None,
+    advance: Callable[[float], None] = lambda runs: None,
+) -> Results:
+    """Do what `run` does with a sweep that is planned already."""
     plan.refuse_too_large()
+    data, cancel = load_data(plan.sweep), threading.Event()
     threads = cpu.n_threads() if threads is None else threads
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="train") as pool,
-        Store(Path(out) if out else Path("results") / sweep.name, plan) as store,
+        Store(Path(out) if out else Path("results") / plan.sweep.name, plan) as store,
     ):
 
         def work(shard: Shard) -> None:
@@ -167,8 +177,3 @@ def swept(plan: Plan, runs: Runs, name: str, unset: float, layers: tuple[int, ..
         if value is not None:
             values[code] = multipliers(value, layers) if isinstance(value, str) else value
     return values[codes]
-
-
-def n_runs(sweep: Sweep) -> int:
-    """Give the number of runs of a sweep."""
-    return Plan(sweep).n_runs

@@ -2,7 +2,7 @@
 
 A run's id is its index in the sweep: grid after grid, the last axis of a grid varying fastest. A combination that
 an earlier grid holds keeps its id there, and its later id is not used. Nothing here is as long as the number of
-runs. May import ``sweep``, ``kernels``, NumPy and the standard library.
+runs, only as the axes. May import ``sweep``, ``kernels``, NumPy and the standard library.
 """
 
 import bisect

@@ -1,6 +1,6 @@
 """What a person reads in the terminal: the summary of a sweep, the outline of a plan, the check of gradients.
 
-May import ``results``, ``plan`` and below, and rich.
+May import ``check``, ``engine`` and below, and rich.
 """
 
 import math

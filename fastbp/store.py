@@ -51,7 +51,8 @@ class Store:
         self.folder, self.plan = folder, plan
         self.shards: list[dict[str, Any]] = []
         self.started = datetime.now(UTC)
-        refuse_other_contents(folder, plan.sweep)
+        self.fingerprint = plan.sweep.fingerprint()
+        refuse_other_contents(folder, self.fingerprint)
         with _readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self.lock = filelock.FileLock(folder / LOCK)
@@ -67,7 +68,7 @@ class Store:
 
     def _begin(self) -> None:
         # Once more, now that nobody else can write: another sweep may have ended meanwhile.
-        refuse_other_contents(self.folder, self.plan.sweep)
+        refuse_other_contents(self.folder, self.fingerprint)
         with _readable_errors(self.folder):
             for leftover in self.folder.glob(".*.partial"):
                 leftover.unlink()
@@ -129,7 +130,7 @@ class Store:
             "format": FORMAT,
             "fastbp": metadata.version("fastbp"),
             "sweep": sweep.name,
-            "fingerprint": sweep.fingerprint(),
+            "fingerprint": self.fingerprint,
             "runs": self.plan.n_runs,
             "tables": [name for name in TABLES if name in _recorded(sweep)],
             "machine": {
@@ -158,8 +159,8 @@ def _recorded(sweep: Sweep) -> list[str]:
     return ["runs", *["history"] * record.history, *trace, *["weights"] * record.weights]
 
 
-def refuse_other_contents(folder: Path, sweep: Sweep) -> None:
-    """Raise `StoreError` where `folder` holds anything but results of this very sweep."""
+def refuse_other_contents(folder: Path, fingerprint: str) -> None:
+    """Raise `StoreError` where `folder` holds anything but results of the sweep with this fingerprint."""
     advice = "choose another folder with --out, or remove it"
     try:
         str(folder).encode()
@@ -177,8 +178,8 @@ def refuse_other_contents(folder: Path, sweep: Sweep) -> None:
             return
         if not (folder / MANIFEST).exists():
             raise StoreError(f"{folder}: holds files but no results of fastbp; {advice}")
-        fingerprint = read_manifest(folder)["fingerprint"]
-    if fingerprint != sweep.fingerprint():
+        found = read_manifest(folder)["fingerprint"]
+    if found != fingerprint:
         raise StoreError(
             f"{folder}: holds the results of another sweep ({SWEEP_FILE} in it says which); {advice}"
         )

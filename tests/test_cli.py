@@ -581,7 +581,7 @@ def test_an_interrupt_is_a_line(small, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "run", interrupted)
+    monkeypatch.setattr(engine, "run_plan", interrupted)
     result = fastbp_says("sweep", small, code=130)
     assert (result.stdout, result.stderr) == ("", "fastbp: interrupted\n")
 

@@ -183,7 +183,7 @@ def test_a_broken_manifest_is_refused_by_name(folder, plan, sweep, content):
     for use in (
         read_manifest,
         Results,
-        lambda _: refuse_other_contents(folder, sweep),
+        lambda _: refuse_other_contents(folder, sweep.fingerprint()),
         lambda _: Store(folder, plan),
     ):
         with pytest.raises(StoreError, match=r"manifest\.json that is not whole") as caught:
