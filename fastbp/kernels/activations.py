@@ -4,77 +4,212 @@ To add one, write its entry: the sweep file, its schema and its errors walk this
 will ask for an independent formula (``tests/reference.py``, ``tests/test_activations.py``) and its name in the
 README. An entry is Python on one number: operators, ``abs``, ``where`` for a choice, and the functions of
 `mathematics`. May import ``lanes``, ``mathematics`` and ``switch`` alone.
+
+Letters: ``z`` sum before the activation, ``a`` activation, ``delta`` dLoss/dz, ``h`` the activation's own
+hyperparameters in the order of its ``defaults``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from fastbp.kernels.lanes import kernel, where
-from fastbp.kernels.mathematics import exp, tanh
+from fastbp.kernels.lanes import copysign, kernel, where
+from fastbp.kernels.mathematics import cos, erf, exp, expm1, log1p, sin, tanh
 from fastbp.kernels.switch import switch
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+INVERSE_SQRT_2, INVERSE_SQRT_2_PI, TWO_OVER_SQRT_PI = 0.7071067811865476, 0.3989422804014327, 1.1283791670955126
+FAR = 1000.0  # where exp is 0 or infinite in every dtype; keeps infinity times zero out of products
 
 
 class Activation(NamedTuple):
-    """``a = value(z)`` and ``da/dz = slope(z, a)``, both for one unit; `kinked` where the slope jumps at z = 0."""
+    """A function of one unit.
+
+    Attributes
+    ----------
+    value, slope : callable
+        ``a = value(z, h)`` and ``da/dz = slope(z, a, h)``; with `over_layer` the loops of a whole layer, as those
+        that ``_values`` and ``_slopes`` make.
+    formula : str
+    kinked : bool
+        Whether the slope jumps at z = 0.
+    defaults : mapping
+        The activation's own hyperparameters and what they are where the sweep says nothing.
+    over_layer : bool
+        Whether a unit depends on all units of its layer; only the last layer can be of that kind.
+    """
 
     value: Callable
     slope: Callable
     formula: str
     kinked: bool = False
+    defaults: Mapping[str, float] = {}
+    over_layer: bool = False
+
+
+def _clamped(z):
+    return where(z > FAR, FAR, where(z < -FAR, -FAR, z))
+
+
+clamped = kernel(_clamped)
+
+
+def _gelu(z, h):
+    z = where(z < -FAR, -FAR, z)
+    return 0.5 * z * (1.0 + erf(z * INVERSE_SQRT_2))
+
+
+def _gelu_slope(z, a, h):
+    z = clamped(z)
+    return 0.5 * (1.0 + erf(z * INVERSE_SQRT_2)) + z * INVERSE_SQRT_2_PI * exp(-0.5 * z * z)
+
+
+def _silu(z, h):
+    z = where(z < -FAR, -FAR, z)
+    return z / (1.0 + exp(-z))
+
+
+def _silu_slope(z, a, h):
+    z = clamped(z)
+    s = 1.0 / (1.0 + exp(-z))
+    return s * (1.0 + z * (1.0 - s))
+
+
+def _softsign(z, h):
+    # Beyond 1e30 the quotient is 1 in every dtype, and infinity over infinity would be NaN.
+    return where(abs(z) > 1e30, copysign(1.0, z), z / (1.0 + abs(z)))
+
+
+@kernel
+def _softmax(z, a, h, first, last):
+    z_max = z[first]
+    for j in range(first + 1, last):
+        z_max = where(z[j] > z_max, z[j], z_max)
+    sum_ = z_max * 0.0
+    for j in range(first, last):
+        a[j] = exp(z[j] - z_max)
+        sum_ = sum_ + a[j]
+    for j in range(first, last):
+        a[j] = a[j] / sum_
+
+
+@kernel
+def _softmax_slope(z, a, delta, h, first, last):
+    """``delta_j = a_j (dL/da_j - sum_k a_k dL/da_k)``."""
+    sum_ = a[first] * delta[first]
+    for j in range(first + 1, last):
+        sum_ = sum_ + a[j] * delta[j]
+    for j in range(first, last):
+        delta[j] = a[j] * (delta[j] - sum_)
 
 
 ACTIVATIONS = {
     "identity": Activation(
-        value=lambda z: z,
-        slope=lambda z, a: 1.0,
+        value=lambda z, h: z,
+        slope=lambda z, a, h: 1.0,
         formula="z",
     ),
     "sigmoid": Activation(
-        value=lambda z: 1.0 / (1.0 + exp(-z)),
-        slope=lambda z, a: a * (1.0 - a),
+        value=lambda z, h: 1.0 / (1.0 + exp(-z)),
+        slope=lambda z, a, h: a * (1.0 - a),
         formula="1 / (1 + exp(-z))",
     ),
     "tanh": Activation(
-        value=lambda z: tanh(z),
-        slope=lambda z, a: 1.0 - a * a,
+        value=lambda z, h: tanh(z),
+        slope=lambda z, a, h: 1.0 - a * a,
         formula="tanh(z)",
     ),
     "relu": Activation(
         # Written so that a NaN stays one; the slope at 0 is 0, as in PyTorch.
-        value=lambda z: where(z < 0.0, 0.0, z),
-        slope=lambda z, a: where(z > 0.0, 1.0, 0.0),
+        value=lambda z, h: where(z < 0.0, 0.0, z),
+        slope=lambda z, a, h: where(z > 0.0, 1.0, 0.0),
         formula="max(z, 0)",
         kinked=True,
+    ),
+    "leaky_relu": Activation(
+        value=lambda z, h: where(z < 0.0, h[0] * z, z),
+        slope=lambda z, a, h: where(z > 0.0, 1.0, h[0]),
+        formula="z, below 0 negative_slope z; PyTorch's LeakyReLU",
+        kinked=True,
+        defaults={"negative_slope": 0.01},
+    ),
+    "elu": Activation(
+        value=lambda z, h: where(z > 0.0, z, h[0] * expm1(z)),
+        slope=lambda z, a, h: where(z > 0.0, 1.0, a + h[0]),
+        formula="z, below 0 elu_alpha (exp(z) - 1)",
+        kinked=True,
+        defaults={"elu_alpha": 1.0},
+    ),
+    "selu": Activation(
+        value=lambda z, h: SELU_SCALE * where(z > 0.0, z, SELU_ALPHA * expm1(z)),
+        slope=lambda z, a, h: where(z > 0.0, SELU_SCALE, a + SELU_SCALE * SELU_ALPHA),
+        formula="1.0507 z, below 0 1.0507 1.6733 (exp(z) - 1)",  # Klambauer et al. 2017
+        kinked=True,
+    ),
+    "softplus": Activation(
+        value=lambda z, h: where(z < 0.0, 0.0, z) + log1p(exp(-abs(z))),
+        slope=lambda z, a, h: 1.0 / (1.0 + exp(-z)),
+        formula="log(1 + exp(z))",
+    ),
+    "softsign": Activation(
+        value=_softsign,
+        slope=lambda z, a, h: (1.0 - abs(a)) * (1.0 - abs(a)),
+        formula="z / (1 + |z|)",
+    ),
+    "gelu": Activation(
+        value=_gelu,
+        slope=_gelu_slope,
+        formula="z (1 + erf(z / sqrt(2))) / 2, exact; PyTorch's and Keras' default",
+    ),
+    "silu": Activation(
+        value=_silu,
+        slope=_silu_slope,
+        formula="z / (1 + exp(-z)), also called swish",
+    ),
+    "erf": Activation(
+        value=lambda z, h: erf(z),
+        slope=lambda z, a, h: TWO_OVER_SQRT_PI * exp(-z * z),
+        formula="erf(z)",
+    ),
+    "sin": Activation(
+        value=lambda z, h: sin(z),
+        slope=lambda z, a, h: cos(z),
+        formula="sin(z)",
+    ),
+    "softmax": Activation(
+        value=_softmax,
+        slope=_softmax_slope,
+        formula="exp(z) / sum of exp(z) over the layer; of the last layer alone",
+        over_layer=True,
     ),
 }
 
 
-def _values(function):
-    """Give the loop ``a_j = f(z_j)`` over the units `first` to `last`."""
-    f = kernel(function)
+def _values(activation):
+    """Give the loop ``a_j = value(z_j)`` over the units `first` to `last`."""
+    f = kernel(activation.value)
 
     @kernel
-    def loop(z, a, first, last):
+    def loop(z, a, h, first, last):
         for j in range(first, last):
-            a[j] = f(z[j])
+            a[j] = f(z[j], h)
 
-    return loop
+    return activation.value if activation.over_layer else loop
 
 
-def _slopes(function):
-    """Give the loop ``delta_j *= f'(z_j)`` over the units `first` to `last`."""
-    f = kernel(function)
+def _slopes(activation):
+    """Give the loop ``delta_j *= slope(z_j, a_j)`` over the units `first` to `last`."""
+    f = kernel(activation.slope)
 
     @kernel
-    def loop(z, a, delta, first, last):
+    def loop(z, a, delta, h, first, last):
         for j in range(first, last):
-            delta[j] = delta[j] * f(z[j], a[j])
+            delta[j] = delta[j] * f(z[j], a[j], h)
 
-    return loop
+    return activation.slope if activation.over_layer else loop
 
 
-# activate(kind, z, a, first, last) and multiply_slope(kind, z, a, delta, first, last)
-activate = switch([_values(f.value) for f in ACTIVATIONS.values()], _values(lambda z: z * float("nan")))
-multiply_slope = switch(
-    [_slopes(f.slope) for f in ACTIVATIONS.values()], _slopes(lambda z, a: z * float("nan"))
-)
+_NAN = Activation(lambda z, h: z * float("nan"), lambda z, a, h: z * float("nan"), "")
+
+# activate(kind, z, a, h, first, last) and multiply_slope(kind, z, a, delta, h, first, last)
+activate = switch([_values(f) for f in ACTIVATIONS.values()], _values(_NAN))
+multiply_slope = switch([_slopes(f) for f in ACTIVATIONS.values()], _slopes(_NAN))

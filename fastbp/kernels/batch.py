@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastbp.kernels.metrics import N_METRICS
+from fastbp.kernels.metrics import METRICS, n_metrics
 from fastbp.kernels.network import Network, sizes
+from fastbp.kernels.orders import Orders
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,18 @@ class Batch:
         Data that all runs share, or data of each run.
     w : (blocks, n_parameters, width)
         Weights, trained in place.
-    hyper : (blocks, 1 + 2 n_layers, width)
-        `network.TARGET_LOSS`, `network.LEARNING_RATE` + layer, `network.scale_row`.
-    m : (blocks, N_METRICS, width)
-    losses : (blocks, steps + 1 or 0, width)
+    hyper : (blocks, n_hyperparameters, width)
+        As `structure.Structure.hyperparameters` numbers them.
+    m : (blocks, metrics.n_metrics(network), width)
+    state : (blocks, network.n_state, width)
+        Of the optimizer.
+    orders : Orders or None
+        Of the samples, where a step takes some of them.
+    steps_kept : int64 array, (n_kept,)
+        The steps of which `measures` are kept.
+    measures : tuple of str
+        Keys of ``METRICS``.
+    history : (blocks, n_kept * n_measures, width)
     trace : dict of (blocks, rows or 0, width)
         ``w``, ``g``, ``z``, ``a``, ``delta`` of each step as in `training.Record`.
     """
@@ -41,7 +50,11 @@ class Batch:
     w: np.ndarray
     hyper: np.ndarray
     m: np.ndarray
-    losses: np.ndarray
+    state: np.ndarray
+    orders: Orders | None
+    steps_kept: np.ndarray
+    measures: tuple[str, ...]
+    history: np.ndarray
     trace: dict[str, np.ndarray]
 
     @property
@@ -49,29 +62,50 @@ class Batch:
         """Number of blocks."""
         return len(self.w)
 
+    def measure(self, name: str) -> np.ndarray:
+        """Give a measure of each run, (n_runs,)."""
+        return self.runs(self.m[:, METRICS[name] : METRICS[name] + 1])[:, 0]
+
     def runs(self, array: np.ndarray) -> np.ndarray:
         """Give (blocks, rows, width) as (n_runs, rows)."""
         blocks, rows, width = array.shape
         return array.transpose(0, 2, 1).reshape(blocks * width, rows)[: self.n_runs]
 
 
-def make_batch(network: Network, steps, x, y, w, hyper, width, *, history=False, trace=False) -> Batch:
-    """Lay out runs in blocks.
+def make_batch(
+    network: Network,
+    steps,
+    x,
+    y,
+    w,
+    hyper,
+    width,
+    *,
+    orders=None,
+    steps_kept=(),
+    measures=("loss_last",),
+    trace=False,
+) -> Batch:
+    """Lay runs out in blocks.
 
     Parameters
     ----------
     network : Network
     steps : int
-    x, y : float arrays, (n_samples, n_features) shared by all runs or (n_runs, n_samples, n_features)
-    w : float array, (n_runs, n_parameters)
+    x, y : float arrays, (n_samples + n_validation, n_features) shared by all runs or (n_runs, …, n_features)
+    w : float array, (n_runs, n_parameters), or (blocks, n_parameters, width) as `pack` makes it
         Its dtype, float32 or float64, is that of everything.
-    hyper : float array, (n_runs, 1 + 2 n_layers)
+    hyper : float array, (n_runs, n_hyperparameters)
     width : int
         Runs a block.
-    history, trace : bool
-        Whether to make room for the loss, and for everything, of each step.
+    orders : Orders, optional
+        Needed where a step takes some of the samples.
+    steps_kept, measures : sequences of int and of str
+        The steps of which measures are kept, and keys of ``METRICS``.
+    trace : bool
+        Whether to make room for everything of each step.
     """
-    n_runs, dtype = len(w), w.dtype
+    n_runs, dtype = len(hyper), w.dtype
     n_blocks = -(-n_runs // width)
     n_parameters, n_units = sizes(network)
     rows = steps * trace
@@ -89,10 +123,14 @@ def make_batch(network: Network, steps, x, y, w, hyper, width, *, history=False,
         width=width,
         x=_data(x, width, dtype),
         y=_data(y, width, dtype),
-        w=pack(w, width, dtype),
+        w=w if w.ndim == 3 else pack(w, width, dtype),
         hyper=pack(hyper, width, dtype),
-        m=aligned((n_blocks, N_METRICS, width), dtype),
-        losses=aligned((n_blocks, (steps + 1) * history, width), dtype),
+        m=aligned((n_blocks, n_metrics(network), width), dtype),
+        state=aligned((n_blocks, network.n_state, width), dtype),
+        orders=orders,
+        steps_kept=np.asarray(steps_kept, np.int64),
+        measures=tuple(measures),
+        history=aligned((n_blocks, len(steps_kept) * len(measures), width), dtype),
         trace={name: aligned((n_blocks, n, width), dtype) for name, n in shapes.items()},
     )
 

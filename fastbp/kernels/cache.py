@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -19,7 +20,8 @@ import filelock
 import llvmlite
 import numba
 import platformdirs
-from numba.core import config
+from numba import _dynfunc
+from numba.core import codegen, config, cpu
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -83,5 +85,51 @@ def compile_for(dispatcher, arguments: tuple) -> None:
     if signature in dispatcher.overloads:
         return
     path = folder()
-    with filelock.FileLock(path / "lock") if path else nullcontext():
+    with filelock.FileLock(path / "lock") if path else nullcontext(), _parts_unfinished(dispatcher):
         dispatcher.compile(signature)
+
+
+@contextmanager
+def _parts_unfinished(dispatcher) -> Iterator[None]:
+    """Leave what `dispatcher` calls as LLVM's plain code until all is linked into the one function.
+
+    Numba optimises each of some two hundred kernels, and again all that it calls, and makes machine code of it,
+    which nobody ever runs: all are inlined into one. Without that, compiling takes half as long. Three methods of
+    Numba are replaced meanwhile, in this thread; where a version of it has them no more, it goes its usual way.
+    """
+    library, context, ours = codegen.CPUCodeLibrary, cpu.CPUContext, threading.get_ident()
+    names = ((library, "_optimize_final_module"), (library, "_finalize_final_module"), (context, "get_executable"))
+    if not all(hasattr(owner, name) for owner, name in names):
+        yield
+        return
+    optimize, finalize, executable = (getattr(owner, name) for owner, name in names)
+
+    def is_part(library):
+        return threading.get_ident() == ours and dispatcher.py_func.__qualname__ not in library.name
+
+    def optimize_whole(self):
+        if not is_part(self):
+            optimize(self)
+
+    def finalize_whole(self):
+        if is_part(self):
+            self._finalized = True
+        else:
+            finalize(self)
+
+    def executable_whole(self, library, description, environment):
+        if not is_part(library):
+            return executable(self, library, description, environment)
+        # Numba knows a part by this object, and never calls it.
+        name = description.qualname.rpartition(".")[-1]
+        return _dynfunc.make_function(description.lookup_module(), name, "", 0, environment, (library,))
+
+    try:
+        for (owner, name), replacement in zip(
+            names, (optimize_whole, finalize_whole, executable_whole), strict=True
+        ):
+            setattr(owner, name, replacement)
+        yield
+    finally:
+        for (owner, name), original in zip(names, (optimize, finalize, executable), strict=True):
+            setattr(owner, name, original)

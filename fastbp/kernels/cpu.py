@@ -14,19 +14,20 @@ from numba.core import config
 
 from fastbp.kernels import cache, lanes
 from fastbp.kernels.batch import Batch, aligned
-from fastbp.kernels.lanes import rows
+from fastbp.kernels.lanes import borrowed, rows
+from fastbp.kernels.metrics import GRADIENT_NORM, METRICS, SCORE, VALIDATION_LOSS, VALIDATION_SCORE, WEIGHT_NORM, n_metrics
 from fastbp.kernels.network import Network, sizes
-from fastbp.kernels.training import Record, Run, train
+from fastbp.kernels.training import Order, Record, Run, scratch_size, train
 
 # Seconds of one call into compiled code: long against the call's cost, short against a person's Ctrl-C.
 SECONDS_A_CALL = 0.05
 
 
-def train_blocks(network, steps, arrays, record, first, last, start, stop):
-    """Train the blocks `first` to `last` through the steps `start` to `stop`.
+def train_blocks(network, steps, arrays, record, order, first, last, start, stop):
+    """Train the blocks `first` to `last` through the steps `start` to `stop`, whose samples `order` names.
 
-    `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for the scratch g, z, a and
-    delta, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
+    `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for g, z, a, delta and the
+    scratch, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
     """
     for block in range(first, last):
         run = Run(
@@ -39,18 +40,24 @@ def train_blocks(network, steps, arrays, record, first, last, start, stop):
             rows(arrays.delta, 0),
             rows(arrays.hyper, block),
             rows(arrays.m, block),
+            rows(arrays.state, block),
+            rows(arrays.scratch, 0),
         )
         kept = Record(
-            record.history,
+            record.steps,
+            record.measures,
+            record.norms,
+            record.scores,
+            record.validates,
+            rows(record.history, block),
             record.trace,
-            rows(record.losses, block),
             rows(record.w, block),
             rows(record.g, block),
             rows(record.z, block),
             rows(record.a, block),
             rows(record.delta, block),
         )
-        train(network, run, kept, start, stop, steps)
+        train(borrowed(network), borrowed(run), borrowed(kept), borrowed(order), start, stop, steps)
 
 
 compiled = cache.cached_njit(train_blocks)
@@ -95,9 +102,29 @@ def arguments(batch: Batch) -> tuple:
         scratch(n_units),
         batch.hyper,
         batch.m,
+        batch.state,
+        scratch(scratch_size(batch.network, n_metrics(batch.network), n_parameters)),
     )
-    history, trace = batch.losses.shape[1] > 0, batch.trace["w"].shape[1] > 0
-    return batch.network, batch.steps, arrays, Record(history, trace, batch.losses, **batch.trace)
+    measures = np.array([METRICS[name] for name in batch.measures], np.int64)
+    record = Record(
+        steps=batch.steps_kept,
+        measures=measures,
+        norms=bool(np.isin(measures, [GRADIENT_NORM, WEIGHT_NORM]).any()),
+        scores=bool(np.isin(measures, [SCORE, VALIDATION_SCORE]).any()),
+        validates=bool(np.isin(measures, [VALIDATION_LOSS, VALIDATION_SCORE]).any()),
+        history=batch.history,
+        trace=batch.trace["w"].shape[1] > 0,
+        **batch.trace,
+    )
+    return batch.network, batch.steps, arrays, record
+
+
+def order_at(batch: Batch, step: int) -> tuple[Order, int]:
+    """Give the samples of the steps from `step` on, and the step up to which they reach."""
+    if batch.orders is None:
+        return Order(np.zeros(0, np.int64), 0, 0), batch.steps
+    samples, first_epoch, stride, end = batch.orders.at(step)
+    return Order(samples, first_epoch, stride), batch.steps if end is None else min(end, batch.steps)
 
 
 def train_batch(
@@ -119,7 +146,7 @@ def train_batch(
     advance : callable
         Told after each call how many runs (in fractions: runs times the share of their steps) were trained.
     """
-    cache.compile_for(compiled, (*arguments(batch), 0, 0, 0, 0))
+    cache.compile_for(compiled, (*arguments(batch), order_at(batch, 0)[0], 0, 0, 0, 0))
     work = _Work(batch, threads, cancel or threading.Event(), advance)
     tasks: list[Future[None]] = []
     try:
@@ -168,10 +195,11 @@ class _Work:
         while not self.failed.is_set():
             if self.cancel.is_set():
                 raise CancelledError
-            stop = min(steps, start + max(1, int(self.block_steps_a_call / (last - first))))
+            order, reach = order_at(self.batch, start)
+            stop = min(reach, start + max(1, int(self.block_steps_a_call / (last - first))))
             began = time.perf_counter()
             with np.errstate(all="ignore"):  # in the interpreter too, what diverges is silent
-                compiled(*arguments_, first, last, start, stop)
+                compiled(*arguments_, order, first, last, start, stop)
             seconds = max(time.perf_counter() - began, 1e-6)
             done = (last - first) * max(stop - start, 1)
             # At most a factor of 8 at once: one call that was interrupted says little.

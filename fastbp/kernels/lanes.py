@@ -35,7 +35,8 @@ from numba.extending import (
 WIDTH = {"float64": 16, "float32": 32}
 
 # LLVM's own inliner stops at vectors passed as arguments, and then keeps nothing in registers.
-INLINED = {"forceinline": True}
+# No kernel is called from Python or C by itself, so that it needs no wrapper for these.
+INLINED = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # Every function of the kernels: plain Python when called from Python, compiled when called from compiled code.
 kernel = register_jitable(**INLINED)
@@ -202,6 +203,29 @@ def _overload_rows(array, block):
     return lambda array, block: array
 
 
+@intrinsic
+def _rows_from(typingctx, array, first):
+    if not isinstance(array, LaneArrayType):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return _row_pointer(context, builder, args[0], args[1], signature.args[1])
+
+    return array(array, first), codegen
+
+
+def rows_from(array, first):
+    """Give the rows of `array` from `first` on, as an array of their own that shares their memory."""
+    return array[first:]
+
+
+@overload(rows_from, jit_options=INLINED)
+def _overload_rows_from(array, first):
+    if isinstance(array, LaneArrayType):
+        return lambda array, first: _rows_from(array, first)
+    return lambda array, first: array[first:]
+
+
 @type_callable(operator.getitem)
 def _type_getitem(context):
     def typer(array, index):
@@ -240,6 +264,86 @@ def _lower_setitem(context, builder, signature, args):
     )
     store.align = array.dtype.bitwidth // 8
     return context.get_dummy_value()
+
+
+# --- Plain arrays that all runs share, without Numba's counting of references ---
+
+
+class BorrowedType(types.Type):
+    """The numbers of a 1-D array that somebody else keeps alive.
+
+    Numba counts the references to an array with atomic additions, wherever it is taken out of a tuple. In the loop
+    of steps they cost as much as the arithmetic, and threads that share the array wait for each other's.
+    """
+
+    def __init__(self, dtype: types.Number):
+        self.dtype = dtype
+        super().__init__(name=f"Borrowed({dtype})")
+
+
+@register_model(BorrowedType)
+class _BorrowedModel(models.StructModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, [("data", types.CPointer(fe_type.dtype)), ("size", types.intp)])
+
+
+@intrinsic
+def _borrowed(typingctx, values):
+    if not isinstance(values, types.BaseNamedTuple):
+        return None
+
+    def borrow(ty):
+        return BorrowedType(ty.dtype) if isinstance(ty, types.Array) and ty.ndim == 1 else ty
+
+    result = types.NamedTuple([borrow(ty) for ty in values.types], values.instance_class)
+
+    def codegen(context, builder, signature, args):
+        fields = []
+        for number, (ty, new) in enumerate(zip(values.types, result.types, strict=True)):
+            field = builder.extract_value(args[0], number)
+            if ty != new:
+                array = context.make_array(ty)(context, builder, field)
+                borrowed_array = cgutils.create_struct_proxy(new)(context, builder)
+                borrowed_array.data, borrowed_array.size = array.data, array.nitems
+                field = borrowed_array._getvalue()
+            fields.append(field)
+        return context.make_tuple(builder, result, fields)
+
+    return result(values), codegen
+
+
+def borrowed(values):
+    """Give a named tuple with its 1-D arrays as ``BorrowedType``; in the interpreter as it is."""
+    return values
+
+
+@overload(borrowed, jit_options=INLINED)
+def _overload_borrowed(values):
+    return lambda values: _borrowed(values)
+
+
+@type_callable(operator.getitem)
+def _type_getitem_borrowed(context):
+    def typer(array, index):
+        return array.dtype if isinstance(array, BorrowedType) and isinstance(index, types.Integer) else None
+
+    return typer
+
+
+@lower_builtin(operator.getitem, BorrowedType, types.Integer)
+def _lower_getitem_borrowed(context, builder, signature, args):
+    array = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0])
+    return builder.load(_row_pointer(context, builder, array.data, args[1], signature.args[1]))
+
+
+@type_callable(len)
+def _type_len(context):
+    return lambda array: types.intp if isinstance(array, BorrowedType) else None
+
+
+@lower_builtin(len, BorrowedType)
+def _lower_len(context, builder, signature, args):
+    return cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).size
 
 
 # --- Operations that Python has no operator for: in Python for one run, as an instruction for Lanes ---
@@ -372,3 +476,11 @@ _mask_instruction(any_of, 1, _build_any, lambda mask: types.boolean)
 _typed(where, 3, _type_where)
 for operands in itertools.product((LaneType, types.Number), repeat=2):
     lower_builtin(where, MaskType, *operands)(_lower_where)
+
+
+@overload(where, jit_options=INLINED)
+def _overload_where(mask, a, b):
+    """Choose between plain numbers in compiled code: data that all runs share are no Lanes."""
+    if isinstance(mask, types.Boolean) and isinstance(a, types.Number) and isinstance(b, types.Number):
+        return lambda mask, a, b: a if mask else b
+    return None

@@ -1,4 +1,4 @@
-"""Forward pass, loss and backward pass of one run, written once as scalar code.
+"""Forward pass and backward pass of one run, written once as scalar code.
 
 Equation letters: ``W, b`` parameters, ``z`` sum before the activation, ``a`` activation, ``delta = dL/dz``,
 ``g = dL/dparameter``; indices ``n`` sample, ``i`` input unit, ``j`` output unit. All are 1-D and flat:
@@ -16,34 +16,107 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels.activations import activate, multiply_slope
-from fastbp.kernels.lanes import fma, kernel
+from fastbp.kernels.lanes import fma, kernel, rows_from
 
 
 class Network(NamedTuple):
-    """What all runs of a block share.
+    """What all runs of a block share; `structure.network_of` makes it from names.
 
     Attributes
     ----------
     layers : int64 array, (n_layers + 1,)
         Units of the input, then of each layer.
-    activations : int64 array, (n_layers,)
-        Index into ``ACTIVATIONS`` of each layer.
+    activations, slopes : int64 array, (n_layers,)
+        Index into ``ACTIVATIONS`` of each layer, and of the slope that ``backward`` multiplies by: the identity's
+        where the loss has done it.
+    activation_rows : int64 array, (n_layers,)
+        Row of a run's hyperparameters where those of each layer's activation begin.
     bias : bool
         Whether each layer has a vector b.
-    loss, optimizer : int
-        Index into ``LOSSES``, ``OPTIMIZERS``.
+    range_layers, range_first, range_last : int64 array, (n_ranges,)
+        The parameters that are trained: of which layer, from where, to where.
+    loss, loss_row, optimizer, optimizer_row, schedule, schedule_row : int
+        Index into ``LOSSES``, ``OPTIMIZERS``, ``SCHEDULES``, and the row where the hyperparameters of each begin;
+        at `schedule_row` that of the warm-up.
     weight : float
-        Factor of each term of the loss (`losses.weight`).
-    n_samples : int
+        Factor of each term in the loss of one sample (`losses.weight`).
+    scheduled, clips, decays, decoupled : bool
+        Whether the learning rate changes, gradients are clipped, weights decay, and decay beside the update.
+    clip_row, decay_row, patience_row : int
+    n_samples, n_validation : int
+        The data are the samples to train on, then those of the validation part.
+    batch_size, n_batches, epoch_size : int
+        Samples of a step; steps of an epoch; samples of an epoch.
+    n_state : int
+        Rows that the optimizer keeps.
+    stops_at_target, stops_on_divergence, patient : bool
+        What ends a run before its last step.
+    validate_every : int
+        Steps between looks at the validation part, where a run may end for its sake.
+    score : int
+        Index into ``SCORES``; -1 where there is nothing to score.
     """
 
     layers: np.ndarray
     activations: np.ndarray
+    slopes: np.ndarray
+    activation_rows: np.ndarray
     bias: bool
+    range_layers: np.ndarray
+    range_first: np.ndarray
+    range_last: np.ndarray
     loss: int
+    loss_row: int
     optimizer: int
+    optimizer_row: int
+    schedule: int
+    schedule_row: int
     weight: float
+    scheduled: bool
+    clips: bool
+    decays: bool
+    decoupled: bool
+    clip_row: int
+    decay_row: int
+    patience_row: int
     n_samples: int
+    n_validation: int
+    batch_size: int
+    n_batches: int
+    epoch_size: int
+    n_state: int
+    stops_at_target: bool
+    stops_on_divergence: bool
+    patient: bool
+    validate_every: int
+    score: int
+
+
+# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale, and
+# then what loss, optimizer … have of their own (`structure.hyperparameters`).
+TARGET_LOSS, LEARNING_RATE = 0, 1
+
+
+@kernel
+def scale_row(network, layer):
+    """Row of the multiplier on ``x @ W`` of a layer."""
+    return LEARNING_RATE + len(network.activations) + layer
+
+
+@kernel
+def layer_size(bias, n_in, n_out):
+    """Number of parameters of a layer."""
+    return n_in * n_out + (n_out if bias else 0)
+
+
+@kernel
+def sizes(network):
+    """Number of parameters and number of units."""
+    n_parameters, n_units = 0, 0
+    for layer in range(len(network.activations)):
+        n_parameters += layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
+        n_units += network.layers[layer + 1]
+    return n_parameters, n_units
 
 
 @kernel
@@ -82,32 +155,6 @@ def dense_delta(w, p, scale, delta, u_in, n_in, u, n_out):
         delta[u_in + i] = scale * sum_
 
 
-# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale.
-TARGET_LOSS, LEARNING_RATE = 0, 1
-
-
-@kernel
-def scale_row(network, layer):
-    """Row of the multiplier on ``x @ W`` of a layer."""
-    return LEARNING_RATE + len(network.activations) + layer
-
-
-@kernel
-def layer_size(bias, n_in, n_out):
-    """Number of parameters of a layer."""
-    return n_in * n_out + (n_out if bias else 0)
-
-
-@kernel
-def sizes(network):
-    """Number of parameters and number of units."""
-    n_parameters, n_units = 0, 0
-    for layer in range(len(network.activations)):
-        n_parameters += layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
-        n_units += network.layers[layer + 1]
-    return n_parameters, n_units
-
-
 @kernel
 def forward(network, hyper, w, x, n, z, a):
     """Compute z and a of every unit for sample `n`; return the offsets of the last layer in `w` and `a`."""
@@ -121,7 +168,8 @@ def forward(network, hyper, w, x, n, z, a):
         else:
             p, u = p + layer_size(network.bias, layers[layer - 1], n_in), u + n_in
             dense(w, p, network.bias, scale, a, u - n_in, n_in, z, u, n_out)
-        activate(network.activations[layer], (z, a, u, u + n_out))
+        own = rows_from(hyper, network.activation_rows[layer])
+        activate(network.activations[layer], (z, a, own, u, u + n_out))
         n_in = n_out
     return p, u
 
@@ -136,7 +184,8 @@ def backward(network, hyper, w, g, x, n, z, a, delta, p, u):
     for layer in range(len(network.activations) - 1, -1, -1):
         n_in, n_out = layers[layer], layers[layer + 1]
         scale = hyper[scale_row(network, layer)]
-        multiply_slope(network.activations[layer], (z, a, delta, u, u + n_out))
+        own = rows_from(hyper, network.activation_rows[layer])
+        multiply_slope(network.slopes[layer], (z, a, delta, own, u, u + n_out))
         if layer == 0:
             dense_gradient(g, 0, network.bias, scale, x, n * n_in, n_in, delta, 0, n_out)
         else:

@@ -1,4 +1,4 @@
-"""The loop of steps of one run: gradient over the data, what is measured and recorded, update.
+"""The loop of steps of one run: gradient over a batch, what is measured and recorded, update.
 
 May import the other formulas of ``kernels`` alone.
 """
@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels import metrics
-from fastbp.kernels.lanes import kernel
+from fastbp.kernels.lanes import kernel, rows_from, sqrt, where
 from fastbp.kernels.losses import add_loss
-from fastbp.kernels.network import LEARNING_RATE, TARGET_LOSS, backward, forward, layer_size, sizes
-from fastbp.kernels.optimizers import update
+from fastbp.kernels.network import LEARNING_RATE, TARGET_LOSS, backward, forward, sizes
+from fastbp.kernels.optimizers import N_COEFFICIENTS, PRODUCT_1, PRODUCT_2, begin, update
+from fastbp.kernels.schedules import set_factor
 
 
 class Run(NamedTuple):
@@ -19,15 +20,19 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    x, y : (n_samples * n_inputs,), (n_samples * n_outputs,)
+    x, y : ((n_samples + n_validation) * n_inputs,), (… * n_outputs,)
         Data; plain arrays where all runs share them.
     w, g : (n_parameters,)
         Parameters, trained in place, and the gradient of the last step.
     z, a, delta : (n_units,)
         Of the last sample.
-    hyper : (1 + 2 n_layers,)
-        ``network.TARGET_LOSS``, learning rates, scales.
-    m : (N_METRICS,)
+    hyper : (n_hyperparameters,)
+        ``network.TARGET_LOSS``, learning rates, scales, and what `structure.hyperparameters` says.
+    m : (metrics.n_metrics(network),)
+    state : (N_COEFFICIENTS + n_moments * n_parameters,) or (0,)
+        Of the optimizer.
+    scratch : (2 + 3 n_outputs + n_parameters + n_metrics,)
+        The factor of the schedule; a score under way; what a run that has stopped keeps.
     """
 
     x: np.ndarray
@@ -39,23 +44,37 @@ class Run(NamedTuple):
     delta: np.ndarray
     hyper: np.ndarray
     m: np.ndarray
+    state: np.ndarray
+    scratch: np.ndarray
 
 
 class Record(NamedTuple):
-    """What is kept of each step; without `history` or `trace` the arrays have no rows.
+    """What is kept of some steps; without a history or a trace the arrays have no rows.
 
     Attributes
     ----------
-    losses : (steps + 1,)
+    steps : int64 array, (n_kept,)
+        The steps whose measures are kept, in order.
+    measures : int64 array, (n_measures,)
+        Rows of the metrics that are kept of each.
+    norms, scores, validates : bool
+        Whether these measures are among them: of the norms, of the scores, of the validation part.
+    history : (n_kept * n_measures,)
+    trace : bool
+        Whether everything is kept of every step.
     w : ((steps + 1) * n_parameters,)
     g : (steps * n_parameters,)
     z, a : ((steps + 1) * n_samples * n_units,)
     delta : (steps * n_samples * n_units,)
     """
 
-    history: bool
+    steps: np.ndarray
+    measures: np.ndarray
+    norms: bool
+    scores: bool
+    validates: bool
+    history: np.ndarray
     trace: bool
-    losses: np.ndarray
     w: np.ndarray
     g: np.ndarray
     z: np.ndarray
@@ -63,61 +82,234 @@ class Record(NamedTuple):
     delta: np.ndarray
 
 
+class Order(NamedTuple):
+    """In which order the steps take the samples: epoch after epoch, those of `first_epoch` first.
+
+    Attributes
+    ----------
+    samples : int64 array
+        The sample that each place of an epoch takes.
+    first_epoch : int
+    stride : int
+        Places of an epoch; 0 where all epochs take them in the same order.
+    """
+
+    samples: np.ndarray
+    first_epoch: int
+    stride: int
+
+
+VALIDATION, ALL, BATCH = 0, 1, 2  # the parts of the data that a step may look at
+FACTOR, SCORE = 0, 1  # rows of the scratch: the schedule's factor; a score under way
+
+
 @kernel
-def train(network, run, record, start, stop, steps):
+def train(network, run, record, order, start, stop, steps):
     """Do the steps `start` to `stop` of `steps`; after the last, evaluate the trained network once more."""
-    n_parameters, n_units = sizes(network)
+    n_parameters, _ = sizes(network)
+    m, stopping = run.m, metrics.stopping(network)
+    held = rows_from(run.scratch, scratch_size(network, 0, 0))
+    held_w = rows_from(held, metrics.n_metrics(network))
     if start == 0:
-        metrics.begin(run.m)
+        begin_run(network, run)
+    kept = 0
+    while kept < len(record.steps) and record.steps[kept] < start:
+        kept += 1
     for t in range(start, stop + 1 if stop == steps else stop):
-        # One call for both: twice the code would take twice as long to compile.
         learn = t < steps
-        L = evaluate(network, run, record, t, n_parameters, n_units, learn)
-        metrics.measure(run.m, t, L, run.hyper[TARGET_LOSS])
-        if record.history:
-            record.losses[t] = L
+        recorded = kept < len(record.steps) and record.steps[kept] == t
+        if stopping and learn and not metrics.any_active(m):
+            kept += 1 if recorded else 0
+            continue
+        if stopping and learn:
+            copy(m, held, 0, metrics.n_metrics(network))
+        L = look(network, run, record, order, t, steps, recorded)
+        if stopping and learn:
+            # A run that has stopped keeps its numbers; whether one stops now shows in the loss.
+            keep(m[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
+            metrics.decide(network, m, run.hyper, t, L)
+            copy(m, held, 0, metrics.n_metrics(network))
+            copy(run.w, held_w, 0, n_parameters)
+        if learn:
+            metrics.measure_convergence(network, m, t, steps, L)
+            # Any step may be the last of a run that can stop.
+            if stopping or t == steps - 1 or (recorded and record.norms):
+                m[metrics.GRADIENT_NORM] = sqrt(squared_gradient_norm(network, run.g))
+        if recorded:
+            if record.norms:
+                m[metrics.WEIGHT_NORM] = metrics.norm(run.w, n_parameters)
+            for k in range(len(record.measures)):
+                record.history[kept * len(record.measures) + k] = m[record.measures[k]]
+            kept += 1
         if record.trace:
             copy(run.w, record.w, t, n_parameters)
-        if learn:
-            metrics.measure_convergence(run.m, t, steps, L)
-            if record.trace:
+            if learn:
                 copy(run.g, record.g, t, n_parameters)
-            if t == steps - 1:
-                run.m[metrics.GRADIENT_NORM] = metrics.norm(run.g, n_parameters)
-            descend(network, run)
+        if learn:
+            descend(network, run, t, n_parameters)
+        if stopping and learn:
+            keep(held[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
+            keep(held[metrics.ACTIVE] > 0.0, held_w, run.w, n_parameters)
     if stop == steps:
-        metrics.finish(run.m, run.w, n_parameters, steps)
+        metrics.finish(network, m, run.w, n_parameters, steps)
 
 
 @kernel
-def evaluate(network, run, record, t, n_parameters, n_units, learn):
-    """Give the loss of the weights on the data; with `learn`, leave its gradient in ``run.g``."""
+def begin_run(network, run):
+    """Reset what is kept of a run from step to step."""
+    metrics.begin(network, run.m)
+    for row in range(network.n_state):
+        run.state[row] = 0.0
+    if network.n_state > 0:
+        run.state[PRODUCT_1] = 1.0
+        run.state[PRODUCT_2] = 1.0
+
+
+@kernel
+def look(network, run, record, order, t, steps, recorded):
+    """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
+    learn, full = t < steps, network.batch_size >= network.n_samples
+    L_batch = 0.0
+    # One call for all: each call more would take as long again to compile.
+    for part in range(3):
+        first, count = 0, network.n_samples
+        if part == VALIDATION:
+            first, count = network.n_samples, network.n_validation
+            checked = network.patient and t % network.validate_every == 0
+            wanted = count > 0 and (checked or not learn or (recorded and record.validates))
+        elif part == ALL:
+            wanted = not full and (recorded or not learn or t == 0)
+        else:
+            wanted = full or learn
+            if not full:
+                first, count = place(network, order, t)
+        whole = full or part != BATCH
+        scored = network.score >= 0 and whole and (not learn or (recorded and record.scores))
+        if wanted:
+            L, score = evaluate(
+                network, run, record, order, t, first, count, not whole, learn and part == BATCH, scored
+            )
+            if part == VALIDATION:
+                run.m[metrics.VALIDATION_LOSS] = L
+                if scored:
+                    run.m[metrics.VALIDATION_SCORE] = score
+            elif whole:
+                if t == 0:
+                    run.m[metrics.LOSS_FIRST] = L
+                run.m[metrics.LOSS_LAST] = L
+                if scored:
+                    run.m[metrics.SCORE] = score
+            if part == BATCH:
+                metrics.measure(run.m, t, L, run.hyper[TARGET_LOSS])
+                L_batch = L
+    return L_batch
+
+
+@kernel
+def place(network, order, t):
+    """Where the samples of step `t` lie in ``order.samples``, and how many they are."""
+    epoch, batch = t // network.n_batches, t % network.n_batches
+    first = batch * network.batch_size
+    count = min(network.batch_size, network.epoch_size - first)
+    return (epoch - order.first_epoch) * order.stride + first, count
+
+
+@kernel
+def evaluate(network, run, record, order, t, first, count, ordered, learn, scored):
+    """Give loss and score of the weights on some samples; with `learn`, leave the loss's gradient in ``run.g``.
+
+    The samples are `first` to `first` + `count`, where `ordered` of ``order.samples``.
+    """
     n_outputs = network.layers[len(network.activations)]
-    for p in range(n_parameters):
-        run.g[p] = 0.0
+    n_parameters, n_units = sizes(network)
+    own, s = rows_from(run.hyper, network.loss_row), rows_from(run.scratch, SCORE)
+    weight = network.weight / count
+    if learn:
+        for p in range(n_parameters):
+            run.g[p] = 0.0
+    if scored:
+        metrics.begin_score(network, s, run.y, first, count, n_outputs)
     L = 0.0
-    for n in range(network.n_samples):
+    for k in range(first, first + count):
+        n = order.samples[k] if ordered else k
         p, u = forward(network, run.hyper, run.w, run.x, n, run.z, run.a)
-        L = add_loss(network.loss, (run.a, run.y, run.delta, network.weight, L, u, n * n_outputs, n_outputs))
+        L = add_loss(network.loss, (run.z, run.a, run.y, run.delta, own, weight, L, u, n * n_outputs, n_outputs))
+        if scored:
+            metrics.add_score(network.score, (run.a, run.y, s, u, n * n_outputs, n_outputs))
         if learn:
             backward(network, run.hyper, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u)
-        if record.trace:
+        if record.trace and not ordered and n < network.n_samples:
             sample = t * network.n_samples + n
             copy(run.z, record.z, sample, n_units)
             copy(run.a, record.a, sample, n_units)
             if learn:
                 copy(run.delta, record.delta, sample, n_units)
-    return L * network.weight
+    return L * weight, metrics.finish_score(network, s, count, n_outputs) if scored else 0.0
 
 
 @kernel
-def descend(network, run):
+def descend(network, run, t, n_parameters):
     """One step of the optimizer, each layer at its own learning rate."""
-    p = 0
-    for layer in range(len(network.activations)):
-        end = p + layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
-        update(network.optimizer, (run.w, run.g, run.hyper[LEARNING_RATE + layer], p, end))
-        p = end
+    h, w, g = run.hyper, run.w, run.g
+    own, c = rows_from(h, network.optimizer_row), run.state
+    m, v = rows_from(c, N_COEFFICIENTS), rows_from(c, N_COEFFICIENTS + n_parameters)
+    factor = rows_from(run.scratch, FACTOR)
+    if network.clips:
+        clip(network, g, h[network.clip_row])
+    factor[0] = 1.0
+    if network.scheduled:
+        row = network.schedule_row
+        set_factor(network.schedule, (factor, t, h[row], rows_from(h, row + 1)))
+    begin(network.optimizer, (own, c, t))
+    for k in range(len(network.range_layers)):
+        first, last = network.range_first[k], network.range_last[k]
+        eta = h[LEARNING_RATE + network.range_layers[k]] * factor[0]
+        if network.decays:
+            decay(w, g, eta, h[network.decay_row], network.decoupled, first, last)
+        update(network.optimizer, (w, g, m, v, eta, own, c, first, last))
+
+
+@kernel
+def squared_gradient_norm(network, g):
+    """``sum_p g_p^2`` of the parameters that are trained."""
+    total = 0.0
+    for k in range(len(network.range_layers)):
+        total = metrics.sum_of_squares(g, network.range_first[k], network.range_last[k], total)
+    return total
+
+
+@kernel
+def clip(network, g, limit):
+    """``g *= min(1, limit / (|g| + 1e-6))``, as PyTorch's ``clip_grad_norm_``; Keras has no 1e-6."""
+    f = limit / (sqrt(squared_gradient_norm(network, g)) + 1e-6)
+    f = where(f >= 1.0, 1.0, f)
+    for k in range(len(network.range_layers)):
+        for p in range(network.range_first[k], network.range_last[k]):
+            g[p] = g[p] * f
+
+
+@kernel
+def decay(w, g, eta, rate, decoupled, first, last):
+    """``w -= eta rate w`` beside the update (AdamW, Lion), or ``g += rate w``, the gradient of ``rate |w|^2 / 2``."""
+    for p in range(first, last):
+        if decoupled:
+            w[p] = w[p] - eta * rate * w[p]
+        else:
+            g[p] = g[p] + rate * w[p]
+
+
+@kernel
+def scratch_size(network, n_metrics, n_parameters):
+    """Number of rows of the scratch: factor, score, and what a run that has stopped keeps."""
+    n_outputs = network.layers[len(network.activations)]
+    return SCORE + metrics.OUTPUTS + 3 * n_outputs + n_metrics + n_parameters
+
+
+@kernel
+def keep(active, held, values, n):
+    """Put back `n` numbers where the run is not `active`."""
+    for i in range(n):
+        values[i] = where(active, values[i], held[i])
 
 
 @kernel
