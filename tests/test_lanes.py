@@ -12,12 +12,15 @@ from runs import DTYPES, JIT, MAPS, examples, lanewise
 
 from fastbp.kernels import cpu, lanes
 from fastbp.kernels.batch import pack
+from fastbp.kernels.bits import LEAST_MANTISSA, exponent, mantissa
 from fastbp.kernels.lanes import (
     any_of,
     both,
     copysign,
     fma,
     isfinite,
+    libm_cos,
+    libm_sin,
     nearest,
     negated,
     power_of_two,
@@ -127,6 +130,36 @@ def test_power_of_two_of_every_normal_exponent(machine, dtype):
     info = np.finfo(dtype)
     k = np.arange(info.minexp, info.maxexp)
     assert_same(MAPS[machine](power_of_two, k.astype(dtype)), np.array([2.0 ** int(n) for n in k], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("machine", MAPS)
+def test_exponent_and_mantissa_take_a_number_apart(machine, dtype):
+    info = np.finfo(dtype)
+    random = np.random.default_rng(5)
+    with np.errstate(over="ignore"):
+        x = (random.choice([-1.0, 1.0], 500) * 2.0 ** random.uniform(info.minexp, info.maxexp, 500)).astype(
+            dtype
+        )
+    edges = dtype(LEAST_MANTISSA) * dtype(2) ** np.arange(-9, 10, dtype=dtype)
+    edges = np.concatenate([edges, np.nextafter(edges, dtype(0)), np.nextafter(edges, dtype(9e9))])
+    x = np.concatenate([x[np.isfinite(x)], edges, [1, -1, 2, 0.5, info.tiny, info.max]]).astype(dtype)
+    k, m = MAPS[machine](exponent, x), MAPS[machine](mantissa, x)
+    assert k.dtype == m.dtype == dtype
+    np.testing.assert_array_equal(np.ldexp(m, k.astype(int)), np.abs(x))
+    assert m.min() == LEAST_MANTISSA
+    assert m.max() == np.nextafter(dtype(2 * LEAST_MANTISSA), dtype(0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("machine", MAPS)
+@pytest.mark.parametrize(("function", "oracle"), [(libm_sin, np.sin), (libm_cos, np.cos)])
+def test_the_c_library(function, oracle, machine, dtype):
+    x = special(dtype)
+    x = x[~(np.abs(x) < np.finfo(dtype).tiny) | (x == 0)]
+    with np.errstate(invalid="ignore"):
+        exact = oracle(x.astype(np.float64))
+    np.testing.assert_allclose(MAPS[machine](function, x), exact, rtol=2 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

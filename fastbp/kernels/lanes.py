@@ -137,7 +137,7 @@ def _typed(function, n_operands, result):
         )[n_operands - 1]
 
 
-def _instruction(function, n_operands, build, result=lambda lane: lane):
+def instruction(function, n_operands, build, result=lambda lane: lane):
     """Lower `function` of Lanes and numbers, at least one of them a Lane, to `build(builder, *lanes)`."""
 
     def result_type(operands):
@@ -385,6 +385,16 @@ def power_of_two(k):
     return type(k)(math.ldexp(1.0, int(k))) if math.isfinite(k) else k
 
 
+def libm_sin(x):
+    """``sin x`` by the C library, one run after another; NaN for infinities."""
+    return type(x)(math.sin(x)) if math.isfinite(x) else x * math.nan
+
+
+def libm_cos(x):
+    """``cos x`` by the C library, one run after another; NaN for infinities."""
+    return type(x)(math.cos(x)) if math.isfinite(x) else x * math.nan
+
+
 def both(mask, other):
     """Where `mask` and `other` hold."""
     return mask and other
@@ -400,7 +410,7 @@ def any_of(mask):
     return bool(mask)
 
 
-def _llvm_call(name):
+def llvm_call(name):
     """Give a builder of the call of LLVM's intrinsic `name` on Lanes, such as ``llvm.fma.v16f64``."""
 
     def build(builder, *lanes):
@@ -416,7 +426,7 @@ def _llvm_call(name):
 
 def _build_isfinite(builder, a):
     infinity = ir.Constant(a.type, [math.inf] * a.type.count)
-    return builder.fcmp_ordered("<", _llvm_call("llvm.fabs")(builder, a), infinity)
+    return builder.fcmp_ordered("<", llvm_call("llvm.fabs")(builder, a), infinity)
 
 
 def _build_power_of_two(builder, k):
@@ -449,27 +459,29 @@ def _lower_where(context, builder, signature, args):
     return builder.select(args[0], a, b)
 
 
-_instruction(operator.add, 2, lambda builder, a, b: builder.fadd(a, b))
-_instruction(operator.iadd, 2, lambda builder, a, b: builder.fadd(a, b))
-_instruction(operator.sub, 2, lambda builder, a, b: builder.fsub(a, b))
-_instruction(operator.isub, 2, lambda builder, a, b: builder.fsub(a, b))
-_instruction(operator.mul, 2, lambda builder, a, b: builder.fmul(a, b))
-_instruction(operator.imul, 2, lambda builder, a, b: builder.fmul(a, b))
-_instruction(operator.truediv, 2, lambda builder, a, b: builder.fdiv(a, b))
-_instruction(operator.itruediv, 2, lambda builder, a, b: builder.fdiv(a, b))
-_instruction(operator.neg, 1, lambda builder, a: builder.fneg(a))
-_instruction(operator.lt, 2, lambda builder, a, b: builder.fcmp_ordered("<", a, b), MaskType)
-_instruction(operator.le, 2, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), MaskType)
-_instruction(operator.gt, 2, lambda builder, a, b: builder.fcmp_ordered(">", a, b), MaskType)
-_instruction(operator.ge, 2, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), MaskType)
-_instruction(operator.eq, 2, lambda builder, a, b: builder.fcmp_ordered("==", a, b), MaskType)
-_instruction(fma, 3, _llvm_call("llvm.fma"))
-_instruction(abs, 1, _llvm_call("llvm.fabs"))
-_instruction(copysign, 2, _llvm_call("llvm.copysign"))
-_instruction(sqrt, 1, _llvm_call("llvm.sqrt"))
-_instruction(nearest, 1, _llvm_call("llvm.rint"))
-_instruction(power_of_two, 1, _build_power_of_two)
-_instruction(isfinite, 1, _build_isfinite, MaskType)
+instruction(operator.add, 2, lambda builder, a, b: builder.fadd(a, b))
+instruction(operator.iadd, 2, lambda builder, a, b: builder.fadd(a, b))
+instruction(operator.sub, 2, lambda builder, a, b: builder.fsub(a, b))
+instruction(operator.isub, 2, lambda builder, a, b: builder.fsub(a, b))
+instruction(operator.mul, 2, lambda builder, a, b: builder.fmul(a, b))
+instruction(operator.imul, 2, lambda builder, a, b: builder.fmul(a, b))
+instruction(operator.truediv, 2, lambda builder, a, b: builder.fdiv(a, b))
+instruction(operator.itruediv, 2, lambda builder, a, b: builder.fdiv(a, b))
+instruction(operator.neg, 1, lambda builder, a: builder.fneg(a))
+instruction(operator.lt, 2, lambda builder, a, b: builder.fcmp_ordered("<", a, b), MaskType)
+instruction(operator.le, 2, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), MaskType)
+instruction(operator.gt, 2, lambda builder, a, b: builder.fcmp_ordered(">", a, b), MaskType)
+instruction(operator.ge, 2, lambda builder, a, b: builder.fcmp_ordered(">=", a, b), MaskType)
+instruction(operator.eq, 2, lambda builder, a, b: builder.fcmp_ordered("==", a, b), MaskType)
+instruction(fma, 3, llvm_call("llvm.fma"))
+instruction(abs, 1, llvm_call("llvm.fabs"))
+instruction(copysign, 2, llvm_call("llvm.copysign"))
+instruction(sqrt, 1, llvm_call("llvm.sqrt"))
+instruction(nearest, 1, llvm_call("llvm.rint"))
+instruction(power_of_two, 1, _build_power_of_two)
+instruction(libm_sin, 1, llvm_call("llvm.sin"))
+instruction(libm_cos, 1, llvm_call("llvm.cos"))
+instruction(isfinite, 1, _build_isfinite, MaskType)
 _mask_instruction(both, 2, lambda builder, a, b: builder.and_(a, b))
 _mask_instruction(negated, 1, lambda builder, a: builder.not_(a))
 _mask_instruction(any_of, 1, _build_any, lambda mask: types.boolean)
