@@ -1,7 +1,7 @@
 """Random experiments as Hypothesis strategies, and the machines that run an experiment."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numba.core import config
 
-from fastbp.kernels import cpu
+from fastbp.kernels import cpu, structure
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import make_batch, pack
 from fastbp.kernels.lanes import kernel, rows
-from fastbp.kernels.losses import LOSSES, weight
-from fastbp.kernels.metrics import METRICS
-from fastbp.kernels.network import Network
-from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.metrics import METRICS, STEPS, stopping
+from fastbp.kernels.orders import Orders
+from fastbp.kernels.structure import Structure
 
 JIT = not config.DISABLE_JIT
 DTYPES = [np.float64, np.float32]
@@ -40,8 +40,9 @@ def examples(n):
 class Experiment:
     """Runs of one network.
 
-    x, y: (n_samples, n_features), or (n_runs, n_samples, n_features); w: (n_runs, n_parameters), its dtype is that
-    of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,).
+    x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype is
+    that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters by
+    name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
     """
 
     layers: tuple[int, ...]
@@ -55,6 +56,8 @@ class Experiment:
     targets: np.ndarray
     scales: np.ndarray
     steps: int
+    own: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
 
     def with_(self, **changes):
         return replace(self, **changes)
@@ -69,49 +72,101 @@ class Experiment:
             learning_rates=self.learning_rates[runs],
             targets=self.targets[runs],
             scales=self.scales[runs],
+            own={name: values[runs] for name, values in self.own.items()},
         )
 
     def data(self, run):
         """Give x and y of a run."""
         return tuple(values if values.ndim == 2 else values[run] for values in (self.x, self.y))
 
+    @property
+    def structure(self):
+        n_validation = self.options.get("n_validation", 0)
+        return Structure(
+            layers=self.layers,
+            bias=self.bias,
+            activations=self.activations,
+            loss=self.loss,
+            optimizer=self.options.get("optimizer", "sgd"),
+            steps=self.steps,
+            dtype=self.w.dtype.name,
+            n_samples=self.x.shape[-2] - n_validation,
+        )._replace(**self.options)
+
 
 def n_parameters(layers, bias):
     return sum((n_in + bias) * n_out for n_in, n_out in pairwise(layers))
 
 
+def targets_of(random, loss, shape):
+    """Draw targets that a loss takes."""
+    kind = LOSSES[loss].targets
+    if kind == "class":
+        return np.eye(shape[-1])[random.integers(0, shape[-1], shape[:-1])]
+    if kind == "sign":
+        return random.choice([-1.0, 1.0], shape)
+    return random.uniform(size=shape) if kind == "probability" else random.normal(size=shape)
+
+
 def random_experiment(
-    seed, layers, activations, loss, bias, n_samples, n_runs, steps, dtype=np.float64, rate=0.1, per_run=False
+    seed,
+    layers,
+    activations,
+    loss,
+    bias,
+    n_samples,
+    n_runs,
+    steps,
+    dtype=np.float64,
+    rate=0.1,
+    per_run=False,
+    own=None,
+    **options,
 ):
     """Draw weights, data and learning rates of a given structure, all of moderate size."""
     random = np.random.default_rng(seed)
-    shape = (n_runs, n_samples) if per_run else (n_samples,)
+    n_rows = n_samples + options.get("n_validation", 0)
+    shape = (n_runs, n_rows) if per_run else (n_rows,)
     return Experiment(
         layers=tuple(layers),
         activations=tuple(activations),
         loss=loss,
         bias=bias,
         x=random.normal(size=(*shape, layers[0])).astype(dtype),
-        y=random.normal(size=(*shape, layers[-1])).astype(dtype),
+        y=targets_of(random, loss, (*shape, layers[-1])).astype(dtype),
         w=random.uniform(-1, 1, (n_runs, n_parameters(layers, bias))).astype(dtype),
         learning_rates=random.uniform(0, rate, (n_runs, len(layers) - 1)).astype(dtype),
         targets=np.full(n_runs, NO_TARGET, dtype),
         scales=random.uniform(0.5, 1.5, (n_runs, len(layers) - 1)).astype(dtype),
         steps=steps,
+        own={name: np.full(n_runs, value) for name, value in (own or {}).items()},
+        options=options,
     )
+
+
+HIDDEN = tuple(name for name, activation in ACTIVATIONS.items() if not activation.over_layer)
 
 
 @st.composite
 def experiments(
-    draw, dtype=np.float64, activations=tuple(ACTIVATIONS), max_runs=3, max_steps=4, per_run=False
+    draw,
+    dtype=np.float64,
+    activations=tuple(ACTIVATIONS),
+    max_runs=3,
+    max_steps=4,
+    per_run=False,
+    losses=None,
 ):
-    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any loss."""
+    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any loss that goes with the last."""
     layers = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
+    hidden = [name for name in activations if name in HIDDEN]
+    output = draw(st.sampled_from(activations))
+    fitting = [name for name in losses or LOSSES if LOSSES[name].output in ("", output)]
     return random_experiment(
         seed=draw(st.integers(0, 2**32 - 1)),
         layers=layers,
-        activations=[draw(st.sampled_from(activations)) for _ in layers[1:]],
-        loss=draw(st.sampled_from(tuple(LOSSES))),
+        activations=[*(draw(st.sampled_from(hidden)) for _ in layers[2:]), output],
+        loss=draw(st.sampled_from(fitting)),
         bias=draw(st.booleans()),
         n_samples=draw(st.integers(1, 5)),
         n_runs=draw(st.integers(1, max_runs)),
@@ -122,37 +177,63 @@ def experiments(
 
 
 def network_of(experiment):
-    n_samples = experiment.x.shape[-2]
-    return Network(
-        layers=np.array(experiment.layers, np.int64),
-        activations=np.array([list(ACTIVATIONS).index(name) for name in experiment.activations], np.int64),
-        bias=experiment.bias,
-        loss=list(LOSSES).index(experiment.loss),
-        optimizer=list(OPTIMIZERS).index("sgd"),
-        weight=weight(experiment.loss, n_samples, experiment.layers[-1]),
-        n_samples=n_samples,
-    )
+    return structure.network_of(experiment.structure)
 
 
-def batch_of(experiment, width, *, history=True, trace=True, network=None):
-    """Lay an experiment out in blocks of `width` runs."""
+def hyper_of(experiment):
+    """Give the hyperparameters of each run, in the order of the structure."""
+    columns = []
+    for name, layer, default in experiment.structure.hyperparameters():
+        if name == "target_loss":
+            columns.append(experiment.targets)
+        elif layer is not None:
+            columns.append(
+                {"learning_rate": experiment.learning_rates, "scale": experiment.scales}[name][:, layer]
+            )
+        else:
+            columns.append(experiment.own.get(name, np.full(len(experiment.w), default)))
+    return np.column_stack(columns)
+
+
+def orders_of(experiment):
+    shape = experiment.structure
+    if not shape.batch_size:
+        return None
+    return Orders(shape.batch_order, shape.batch_seed, shape.n_samples, shape.samples_a_step, shape.steps)
+
+
+def batch_of(experiment, width, *, history=True, trace=None, network=None, measures=("loss_last",)):
+    """Lay an experiment out in blocks of `width` runs; a trace is made where all steps take all samples."""
+    steps = experiment.steps
     return make_batch(
         network or network_of(experiment),
-        experiment.steps,
+        steps,
         experiment.x,
         experiment.y,
         experiment.w,
-        np.column_stack([experiment.targets, experiment.learning_rates, experiment.scales]),
+        hyper_of(experiment),
         width,
-        history=history,
-        trace=trace,
+        orders=orders_of(experiment),
+        steps_kept=range(steps + 1) if history else (),
+        measures=measures,
+        trace=not experiment.structure.batch_size if trace is None else trace,
     )
 
 
 def train_in_interpreter(batch):
     """Train a batch of blocks of one run in plain Python."""
     with np.errstate(all="ignore"):
-        cpu.train_blocks(*cpu.arguments(batch), 0, batch.n_blocks, 0, batch.steps)
+        for start, order, stop in slices(batch):
+            cpu.train_blocks(*cpu.arguments(batch), order, 0, batch.n_blocks, start, stop)
+
+
+def slices(batch):
+    """Give the steps that one order of samples serves, in turn."""
+    start, stop = 0, -1
+    while stop < batch.steps:
+        order, stop = cpu.order_at(batch, start)
+        yield start, order, stop
+        start = stop
 
 
 def thread_pool(threads):
@@ -190,10 +271,16 @@ def result_of(batch):
         return lanes[: batch.n_runs].reshape(batch.n_runs, n_rows, *shape[1:])
 
     m = batch.runs(batch.m)
+    stops = stopping(batch.network)
     return SimpleNamespace(
         final=batch.runs(batch.w),
         metrics={name: m[:, row] for name, row in METRICS.items()},
-        losses=rows(batch.losses, (-1,)),
+        steps=m[:, STEPS].astype(int) if stops else np.full(batch.n_runs, batch.steps),
+        losses=rows(batch.history, (-1,))[:, :: len(batch.measures)],
+        history={
+            name: rows(batch.history, (-1,))[:, k :: len(batch.measures)]
+            for k, name in enumerate(batch.measures)
+        },
         **{name: rows(batch.trace[name], shape) for name, shape in shapes.items()},
     )
 
@@ -201,30 +288,86 @@ def result_of(batch):
 def reference_of(experiment, run):
     """Train one run of an experiment by the textbook."""
     x, y = experiment.data(run)
+    shape, own = experiment.structure, {name: float(values[run]) for name, values in experiment.own.items()}
+    for name, layer, default in shape.hyperparameters():
+        if layer is None and name != "target_loss" and default is not None:
+            own.setdefault(name, default)
+    if own.get("decay_steps") == 0:
+        own["decay_steps"] = max(shape.steps - own.get("warmup_steps", 0), 1)
+    n, stops = shape.n_samples, ("target", "divergence", "patience")
+    flags = (shape.stops_at_target, shape.stops_on_divergence, shape.patient)
     return reference.train(
         experiment.layers,
         experiment.activations,
         experiment.loss,
         experiment.bias,
-        x,
-        y,
+        x[:n],
+        y[:n],
         experiment.w[run],
         experiment.learning_rates[run],
         experiment.steps,
         experiment.targets[run],
         experiment.scales[run],
+        optimizer=shape.optimizer,
+        schedule=shape.schedule,
+        own=own,
+        batches=batches_of(shape),
+        validation=(x[n:], y[n:]) if shape.n_validation else None,
+        frozen=shape.frozen,
+        stops=[name for name, flag in zip(stops, flags, strict=True) if flag],
+        validate_every=shape.validate_every or shape.n_batches,
     )
 
 
+def batches_of(shape):
+    """Give the samples of each step, as the documentation has them; None for all."""
+    if not shape.batch_size:
+        return None
+    n, size, steps = shape.n_samples, min(shape.batch_size, shape.n_samples), []
+    places = -(-n // size) * size if shape.batch_order == "with_replacement" else n
+    raw = np.random.Philox(key=shape.batch_seed)
+    while len(steps) < shape.steps:
+        numbers = raw.random_raw(-(-places // 4) * 4)[:places]
+        epoch = {
+            "in_order": lambda: np.arange(n),
+            "shuffled": lambda numbers=numbers: np.argsort(numbers, kind="stable"),
+            "with_replacement": lambda numbers=numbers: np.array(
+                [int((u >> 11) / 2**53 * n) for u in numbers.tolist()]
+            ),
+        }[shape.batch_order]()
+        steps += [epoch[first : first + size] for first in range(0, places, size)]
+    return steps[: shape.steps]
+
+
 def distance_to_kink(experiment, result):
-    """Give the smallest |z| of the units whose activation has a kink, as the reference saw them."""
+    """Give the smallest distance of a unit to where its activation or the loss has a kink, by the reference."""
     ends = np.cumsum(experiment.layers[1:])
     distances = [
         np.abs(result.z[..., end - n : end]).min()
         for name, n, end in zip(experiment.activations, experiment.layers[1:], ends, strict=True)
         if name in reference.KINKED
     ]
+    y = experiment.y[..., : experiment.structure.n_samples, :]
+    output = result.a[..., -experiment.layers[-1] :]
+    # In runs with data of their own the nearest of any run's targets will do.
+    for targets in y if y.ndim == 3 else [y]:
+        if experiment.loss == "mae":
+            distances.append(np.abs(output - targets).min())
+        if experiment.loss == "huber":
+            distances.append(np.abs(np.abs(output - targets) - 1.0).min())
+        if experiment.loss == "hinge":
+            distances.append(np.abs(1 - output * targets).min())
     return min(distances, default=np.inf)
+
+
+def distance_to_a_tie(experiment, result):
+    """Give how far the last outputs are from another score, where that is a count."""
+    a = result.a[-1][:, -experiment.layers[-1] :]
+    kind = LOSSES[experiment.loss].score
+    if kind == "accuracy" and a.shape[1] > 1:
+        best = np.sort(a, axis=1)
+        return (best[:, -1] - best[:, -2]).min()
+    return {"binary_accuracy": np.abs(a - 0.5).min(), "sign_accuracy": np.abs(a).min()}.get(kind, np.inf)
 
 
 def assert_same_bits(left, right, names=("final", "losses")):

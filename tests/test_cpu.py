@@ -13,6 +13,7 @@ from runs import (
     batch_of,
     examples,
     experiments,
+    hyper_of,
     network_of,
     random_experiment,
     result_of,
@@ -50,8 +51,14 @@ def many(dtype, seed=0, per_run=False, steps=6, blocks=3):
 
 def picked(result, runs):
     """Give the result of some runs, in that order."""
-    chosen = {name: value[runs] for name, value in vars(result).items() if name != "metrics"}
-    return type(result)(**chosen, metrics={name: values[runs] for name, values in result.metrics.items()})
+    return type(result)(
+        **{
+            name: {key: array[runs] for key, array in value.items()}
+            if isinstance(value, dict)
+            else value[runs]
+            for name, value in vars(result).items()
+        }
+    )
 
 
 @pytest.mark.parametrize("per_run", [False, True])
@@ -96,7 +103,9 @@ def test_any_number_of_threads(threads):
     train_in_lanes(batch, threads=threads)
     expected = batch_of(experiment, cpu.width(np.float64))
     with np.errstate(all="ignore"):
-        cpu.compiled(*cpu.arguments(expected), 0, expected.n_blocks, 0, experiment.steps)
+        cpu.compiled(
+            *cpu.arguments(expected), cpu.order_at(expected, 0)[0], 0, expected.n_blocks, 0, experiment.steps
+        )
     assert_same_bits(result_of(batch), result_of(expected), TRACE)
 
 
@@ -123,7 +132,7 @@ def test_any_slicing_of_the_steps(dtype, data):
         for start, stop in pairwise(cuts):
             # Fresh scratch each time: nothing but the batch may carry over.
             for block in reversed(range(batch.n_blocks)):
-                cpu.compiled(*arguments, block, block + 1, start, stop)
+                cpu.compiled(*arguments, cpu.order_at(batch, start)[0], block, block + 1, start, stop)
             arguments = cpu.arguments(batch)
     assert_same_bits(result_of(batch), run(experiment), TRACE)
 
@@ -138,9 +147,9 @@ def test_what_is_recorded_changes_nothing(history, trace, dtype):
     train_in_lanes(everything)
     np.testing.assert_array_equal(batch.w, everything.w)
     np.testing.assert_array_equal(batch.m, everything.m)
-    for name, array in {"losses": batch.losses, **batch.trace}.items():
+    for name, array in {"losses": batch.history, **batch.trace}.items():
         recorded = history if name == "losses" else trace
-        expected = everything.losses if name == "losses" else everything.trace[name]
+        expected = everything.history if name == "losses" else everything.trace[name]
         assert array.shape[1] == recorded * expected.shape[1]
         if recorded:
             np.testing.assert_array_equal(array, expected)
@@ -252,7 +261,7 @@ def test_aligned(shape, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_all_arrays_of_a_batch_are_aligned(dtype):
     batch = batch_of(many(dtype, per_run=True), cpu.width(dtype))
-    names = ("x", "y", "w", "hyper", "m", "losses")
+    names = ("x", "y", "w", "hyper", "m", "history")
     for array in (*(getattr(batch, name) for name in names), *batch.trace.values()):
         assert array.ctypes.data % 64 == 0
         assert array.dtype == dtype
@@ -284,9 +293,8 @@ def test_make_batch_takes_its_dtype_from_the_weights_and_copies_them():
     experiment = random_experiment(1, [3, 2], ["tanh"], "mse", True, 3, n_runs=33, steps=2)
     w = experiment.w.astype(np.float32)
     network = network_of(experiment)
-    hyper = np.column_stack([experiment.targets, experiment.learning_rates, experiment.scales])
-    batch = make_batch(network, 2, experiment.x, experiment.y, w, hyper, 32)
-    for array in (batch.x, batch.y, batch.w, batch.hyper, batch.m, batch.losses):
+    batch = make_batch(network, 2, experiment.x, experiment.y, w, hyper_of(experiment), 32)
+    for array in (batch.x, batch.y, batch.w, batch.hyper, batch.m, batch.history):
         assert array.dtype == np.float32
     before = w.copy()
     batch.w[...] = 0

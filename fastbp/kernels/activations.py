@@ -12,12 +12,18 @@ hyperparameters in the order of its ``defaults``.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from fastbp.kernels.errorfunction import erf
 from fastbp.kernels.lanes import copysign, kernel, where
-from fastbp.kernels.mathematics import cos, erf, exp, expm1, log1p, sin, tanh
+from fastbp.kernels.mathematics import exp, expm1, log1p, tanh
 from fastbp.kernels.switch import switch
+from fastbp.kernels.trigonometry import cos, sin
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-INVERSE_SQRT_2, INVERSE_SQRT_2_PI, TWO_OVER_SQRT_PI = 0.7071067811865476, 0.3989422804014327, 1.1283791670955126
+INVERSE_SQRT_2, INVERSE_SQRT_2_PI, TWO_OVER_SQRT_PI = (
+    0.7071067811865476,
+    0.3989422804014327,
+    1.1283791670955126,
+)
 FAR = 1000.0  # where exp is 0 or infinite in every dtype; keeps infinity times zero out of products
 
 

@@ -98,7 +98,11 @@ def _parts_unfinished(dispatcher) -> Iterator[None]:
     Numba are replaced meanwhile, in this thread; where a version of it has them no more, it goes its usual way.
     """
     library, context, ours = codegen.CPUCodeLibrary, cpu.CPUContext, threading.get_ident()
-    names = ((library, "_optimize_final_module"), (library, "_finalize_final_module"), (context, "get_executable"))
+    names = (
+        (library, "_optimize_final_module"),
+        (library, "_finalize_final_module"),
+        (context, "get_executable"),
+    )
     if not all(hasattr(owner, name) for owner, name in names):
         yield
         return

@@ -15,7 +15,15 @@ from numba.core import config
 from fastbp.kernels import cache, lanes
 from fastbp.kernels.batch import Batch, aligned
 from fastbp.kernels.lanes import borrowed, rows
-from fastbp.kernels.metrics import GRADIENT_NORM, METRICS, SCORE, VALIDATION_LOSS, VALIDATION_SCORE, WEIGHT_NORM, n_metrics
+from fastbp.kernels.metrics import (
+    GRADIENT_NORM,
+    METRICS,
+    SCORE,
+    VALIDATION_LOSS,
+    VALIDATION_SCORE,
+    WEIGHT_NORM,
+    n_metrics,
+)
 from fastbp.kernels.network import Network, sizes
 from fastbp.kernels.training import Order, Record, Run, scratch_size, train
 

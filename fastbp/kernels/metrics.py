@@ -212,9 +212,13 @@ def _share(threshold):
 
 
 SCORES = {
-    "r2": Score(_r2, "r2: 1 - sum (y - a)^2 / sum (y - mean y)^2, averaged over outputs; scikit-learn's r2_score"),
+    "r2": Score(
+        _r2, "r2: 1 - sum (y - a)^2 / sum (y - mean y)^2, averaged over outputs; scikit-learn's r2_score"
+    ),
     "accuracy": Score(_accuracy, "accuracy: the share of samples whose largest output is their class"),
-    "binary_accuracy": Score(_share(0.5), "accuracy: the share of outputs on the side of 1/2 of their target"),
+    "binary_accuracy": Score(
+        _share(0.5), "accuracy: the share of outputs on the side of 1/2 of their target"
+    ),
     "sign_accuracy": Score(_share(0.0), "accuracy: the share of outputs with the sign of their target"),
 }
 

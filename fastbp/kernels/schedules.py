@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fastbp.kernels.lanes import kernel, nearest, where
-from fastbp.kernels.mathematics import cos, exp, log
+from fastbp.kernels.mathematics import exp, log
 from fastbp.kernels.switch import switch
+from fastbp.kernels.trigonometry import cos
 
 PI = 3.141592653589793
 TO_THE_END = 0.0  # as decay_steps: all steps after the warm-up

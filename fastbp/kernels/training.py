@@ -233,7 +233,9 @@ def evaluate(network, run, record, order, t, first, count, ordered, learn, score
     for k in range(first, first + count):
         n = order.samples[k] if ordered else k
         p, u = forward(network, run.hyper, run.w, run.x, n, run.z, run.a)
-        L = add_loss(network.loss, (run.z, run.a, run.y, run.delta, own, weight, L, u, n * n_outputs, n_outputs))
+        L = add_loss(
+            network.loss, (run.z, run.a, run.y, run.delta, own, weight, L, u, n * n_outputs, n_outputs)
+        )
         if scored:
             metrics.add_score(network.score, (run.a, run.y, s, u, n * n_outputs, n_outputs))
         if learn:
