@@ -5,6 +5,8 @@ A file is read whole, once. Pickles are never loaded. What is wrong is a `Refuse
 functions, PyArrow.
 """
 
+import codecs
+import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,7 @@ import numpy as np
 from fastbp.sweep.values import RefusedError, nearest, quoted, raise_all
 
 MOST_NAMES = 12  # of columns, in a message
+NOT_UTF_8 = "is not UTF-8; save the file as UTF-8"
 
 
 class Table(NamedTuple):
@@ -64,10 +67,10 @@ def read_file(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
         _refuse_missing(columns, inputs, targets)
         x = _side_by_side([_numbers(columns, name, ("inputs", k)) for k, name in enumerate(inputs)])
         y, classes = _targets(columns, targets)
-    if x is None:
-        raise RefusedError("has no column besides the targets; name the inputs", "targets")
-    if len(x) != len(y):
-        raise RefusedError(f"inputs have {len(x)} rows but targets {len(y)}; they must have as many", "file")
+        if x is None:
+            raise RefusedError("has no column besides the targets; name the inputs", "targets")
+        if len(x) != len(y):
+            raise RefusedError(f"inputs have {len(x)} rows but targets {len(y)}; they must have as many")
     return Table(x, y, classes)
 
 
@@ -83,6 +86,8 @@ def _readable(path: Path) -> Iterator[None]:
         beside = sorted(other.name for other in path.parent.glob("*") if other.suffix == path.suffix)
         message = f"cannot be read: there is no file {path}{nearest(path.name, beside)}"
         raise RefusedError(message, "file") from None
+    except UnicodeDecodeError:
+        raise RefusedError(f"{path.name}: {NOT_UTF_8}", "file") from None
     except OSError as error:
         raise RefusedError(f"{path} cannot be read: {error.strerror or error}", "file") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
@@ -103,14 +108,17 @@ def _csv(path: Path) -> Columns:
         return "skip"
 
     with path.open("rb") as stream:  # PyArrow's own messages of files that are not there are long
-        if not stream.read(1):
-            raise RefusedError("is empty")
+        start = stream.read(2)
+    if not start:
+        raise RefusedError("is empty")
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise RefusedError(NOT_UTF_8)
     # In one thread: only then does PyArrow know the number of a row that is too long or too short.
     options = csv.ReadOptions(use_threads=False)
     table = csv.read_csv(path, options, csv.ParseOptions(invalid_row_handler=note))
     if ragged:
         row = ragged[0]
-        where = f"line {row.number}" if row.number else "a line"
+        where = f"row {row.number - 2} (counting from 0)"  # PyArrow's first row is the header
         raise RefusedError(f"{where} has {row.actual_columns} values but the header {row.expected_columns}")
     if len(table.column_names) == 1 and any(mark in table.column_names[0] for mark in ";\t|"):
         message = f"has one column, {quoted(table.column_names[0])}; separate the columns by commas"
@@ -143,7 +151,7 @@ def _of_arrow(table: Any) -> Columns:
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return np.array(column.to_pylist(), np.str_)
         elif pa.types.is_binary(kind):
-            raise RefusedError(f"column {quoted(name)} is not UTF-8; save the file as UTF-8")
+            raise RefusedError(f"column {quoted(name)} {NOT_UTF_8}")
         elif not any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)):
             raise RefusedError(f"column {quoted(name)} is of type {kind}; it must hold numbers")
         return np.asarray(column.to_numpy())
@@ -155,9 +163,11 @@ def _of_arrow(table: Any) -> Columns:
 
 def _npz(path: Path) -> Columns:
     """Open an NPZ archive; arrays of objects, which would need a pickle, are refused."""
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise RefusedError("is a single array, not an NPZ archive; save it with numpy.savez")
+    # From memory: what the archive had open would otherwise be closed at some time only.
+    stream = io.BytesIO(path.read_bytes())
+    if not zipfile.is_zipfile(stream):
+        raise RefusedError("is no NPZ archive, or not a whole one; save it with numpy.savez")
+    archive = np.load(stream, allow_pickle=False)
 
     def read(name: str) -> np.ndarray:
         try:

@@ -269,7 +269,11 @@ def dumps(sweep: Sweep) -> str:
 
 
 def _table(header: str, entries: Mapping[str, Any]) -> list[str]:
-    return ["", header, *(f"{key} = {_toml(value)}" for key, value in entries.items() if value is not None)]
+    return [
+        "",
+        header,
+        *(f"{key} = {_toml(value)}" for key, value in entries.items() if value not in (None, ())),
+    ]
 
 
 def _toml(value: Any) -> str:

@@ -71,7 +71,7 @@ def _sources(draft: Draft) -> Iterator[Finding]:
     """Yield a second source of data."""
     inline = [key for key in ("x", "y") if getattr(draft.data, key)]
     first = " and ".join(inline) or ("file" if draft.data.file else "")
-    advice = f"but {first} give the data already; keep one of x and y, file, dataset"
+    advice = f"but the data come from {first} already; keep one of x and y, file, dataset"
     if inline and draft.data.file:
         yield Finding(("data", "file"), f"names a file, {advice}", (("data", inline[0]),))
     for index in range(len(draft.grids)):
