@@ -184,6 +184,9 @@ class _Cache:
         self.entries: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self.lock = threading.Lock()  # shards are prepared in several threads
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Cache, (self.most_bytes,)  # in another process it begins empty
+
     def get(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         with self.lock:
             if key in self.entries:

@@ -78,6 +78,8 @@ class BuiltIn:
         if self.make not in _SEEDED:
             del values["data_seed"]
         x, y = self.make(**values)
+        if not noise:
+            return x, y
         if self.n_classes:
             return x + noise * normal(x.shape, seed, NOISE), y
         return x, y + noise * normal(y.shape, seed, NOISE)

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import socket
 import statistics
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from sweeps_of_data import arrays, sweep_of
 
 from fastbp.datasets import DATASETS, INPUTS, NOISE, SET_PARAMETERS, TEACHER, normal, raw, shuffled
 from fastbp.sweep import PARAMETERS, Data
@@ -193,6 +195,14 @@ def test_scikit_learn_is_not_imported_before_it_is_needed():
         "assert 'sklearn' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sweep_of_built_in_data_reads_no_file_and_no_net(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(socket, "socket", None)
+    sweep = sweep_of(tmp_path, 'dataset = "iris"\none_hot = true', n_in=4, n_out=3)
+    made = arrays(sweep)
+    assert made.y.sum(axis=0).tolist() == [50, 50, 50]
 
 
 # Random numbers
