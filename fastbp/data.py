@@ -106,7 +106,7 @@ class DataSource:
         Returns
         -------
         data : list of RunData
-        which : int64 (n_runs,), or (1,) where all runs share the data
+        which : int64 (n_runs,), or (1,) where no axis concerns the data
         """
         swept = [name for name in DATA_PARAMETERS if name in domains]
         which = np.zeros(len(codes[swept[0]]) if swept else 1, np.int64)
@@ -116,7 +116,7 @@ class DataSource:
         _, first = np.unique(which, return_index=True)
         fixed = {name: base[name] for name in DATA_PARAMETERS}
         chosen = [fixed | {name: domains[name][codes[name][run]] for name in swept} for run in first]
-        return [self.arrays(values) for values in chosen], which if len(first) > 1 else which[:1]
+        return [self.arrays(values) for values in chosen], which
 
     def digest(self) -> str | None:
         """Give the SHA-256 of what a file of data holds; None where the sweep file alone decides the data."""

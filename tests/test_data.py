@@ -1,6 +1,7 @@
 """The data of the runs: classes, the split, standardising, and how runs share them."""
 
 import collections
+import pickle
 import statistics
 
 import numpy as np
@@ -413,3 +414,12 @@ def test_shards_are_smaller_where_each_run_has_its_own_data(tmp_path, monkeypatc
     large = sweep_of(tmp_path, f"{SET}\nsize = 10000000", more="[[grid]]\ndata_seed = [0, 1]\n")
     with pytest.raises(SweepError, match=r"the data of 32 runs, which differ from run to run, take 7.7 GB"):
         Plan(large).refuse_too_large()
+
+
+def test_a_source_travels_to_another_process(flowers):
+    named = 'inputs = ["width", "length"]\ntargets = ["height"]'
+    for data in (SET, f'file = "flowers.csv"\n{named}'):
+        source = load_data(sweep := sweep_of(flowers, f"{data}\nvalidation = 2"))
+        first = source.arrays(values_of(sweep))
+        again = pickle.loads(pickle.dumps(source)).arrays(values_of(sweep))
+        assert all(one.tobytes() == other.tobytes() for one, other in zip(first, again, strict=True))

@@ -1,11 +1,13 @@
 """What is said of a [data] that is wrong by itself, or with the networks."""
 
 import importlib.util
+import tomllib
 
+import jsonschema
 import pytest
 from sweeps_of_data import FIRST, SET, XY, problems, text
 
-from fastbp.sweep import SweepError, loads
+from fastbp.sweep import SweepError, loads, schema
 from fastbp.sweep.fit import MAXIMUM_NUMBERS
 
 # What is wrong with [data], as the sweep file is loaded
@@ -214,3 +216,20 @@ def test_the_main_commands_end_with_exit_code_2_and_no_traceback(tmp_path):
         assert result.stderr == (
             f"{path}:{FIRST}: data.file: cannot be read: there is no file {tmp_path / 'a.csv'}\n"
         )
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "fits"),
+    [
+        (XY, "", True),
+        (SET, "[[grid]]\nnoise = [0, 0.5]\nvalidation = { linspace = [0.1, 0.5, 3] }\n", True),
+        ('file = "a.csv"\ninputs = ["a"]\ntargets = ["b"]\nstandardise = ["inputs", "targets"]', "", True),
+        ("validation = 3", '[[grid]]\ndataset = ["moons", "xor"]\nstandardise = [true, []]\n', True),
+        (f'{XY}\nfile = "a.csv"', "", False),
+        (f"{XY}\n{SET}\nsize = 0", "", False),
+        (f"{SET}\nvalidation = 1.5", "", False),
+        (SET, "[[grid]]\ncoefficients = [[1]]\n", False),
+    ],
+)
+def test_the_schema_knows_the_kinds_of_data(data, more, fits):
+    assert jsonschema.Draft202012Validator(schema()).is_valid(tomllib.loads(text(data, more=more))) is fits
