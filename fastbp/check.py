@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.data import DataSet, load_data
+from fastbp.data import DataSource
 from fastbp.engine import prepare
 from fastbp.kernels import cpu
 from fastbp.kernels.activations import ACTIVATIONS
@@ -61,11 +61,11 @@ def check(sweep: Sweep) -> list[Comparison]:
     list of Comparison
         One a parameter (W1, b1, …) and dtype, the worst over all runs.
     """
-    plan, data = Plan(sweep), load_data(sweep)
+    plan = Plan(sweep)
     worst: dict[tuple[str, str], Comparison] = {}
     with ThreadPoolExecutor(cpu.n_threads()) as pool:
         for group in plan.groups:
-            for found in _check_group(plan, group, data, pool):
+            for found in _check_group(plan, group, plan.data, pool):
                 before = worst.get(found[:2], found._replace(error=0.0, n_compared=0, n_left_out=0))
                 worst[found[:2]] = Comparison(
                     *found[:2],
@@ -76,7 +76,9 @@ def check(sweep: Sweep) -> list[Comparison]:
     return list(worst.values())
 
 
-def _check_group(plan: Plan, group: Group, data: DataSet, pool: ThreadPoolExecutor) -> Iterator[Comparison]:
+def _check_group(
+    plan: Plan, group: Group, data: DataSource, pool: ThreadPoolExecutor
+) -> Iterator[Comparison]:
     structure = group.structure._replace(steps=1)
     networks = NUMBERS // (structure.n_parameters * (len(OFFSETS) + 1))
     runs = _spread(plan, group, max(1, min(RUNS_A_GROUP, networks)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fastbp import executors
-from fastbp.data import DataSet, load_data
+from fastbp.data import DataSource
 from fastbp.kernels import cpu, losses
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import Batch, make_batch
@@ -21,7 +21,7 @@ from fastbp.plan import Plan, Runs, Shard, Structure
 from fastbp.results import Results
 from fastbp.store import Store
 from fastbp.sweep import Sweep
-from fastbp.tables import samples, tables
+from fastbp.tables import tables
 
 
 def run(
@@ -66,7 +66,7 @@ def run_plan(
 ) -> Results:
     """Do what `run` does with a sweep that is planned already."""
     plan.refuse_too_large()
-    data, cancel = load_data(plan.sweep), threading.Event()
+    data, cancel = plan.data, threading.Event()
     threads = cpu.n_threads() if threads is None else threads
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="train") as pool,
@@ -89,7 +89,7 @@ def prepare(
     plan: Plan,
     structure: Structure,
     runs: Runs,
-    data: DataSet,
+    data: DataSource,
     *,
     trace: bool | None = None,
     weights: np.ndarray | None = None,
@@ -97,7 +97,7 @@ def prepare(
     """Lay runs out in blocks, ready to be trained; `trace` and `weights` replace what the sweep says."""
     record = plan.sweep.record
     dtype = np.dtype(structure.dtype)
-    x, y = run_data(plan, structure, runs, data)
+    x, y = run_data(plan, runs, data)
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and the run diverges
         return make_batch(
             network_of(structure),
@@ -126,12 +126,12 @@ def network_of(structure: Structure) -> Network:
     )
 
 
-def run_data(plan: Plan, structure: Structure, runs: Runs, data: DataSet) -> tuple[np.ndarray, np.ndarray]:
+def run_data(plan: Plan, runs: Runs, data: DataSource) -> tuple[np.ndarray, np.ndarray]:
     """Give x and y: (n_samples, n_features) where all runs share them, else (n_runs, n_samples, n_features)."""
-    chosen = samples(plan, structure, runs)
-    if (chosen == chosen[0]).all():
-        return data.x[chosen[0]], data.y[chosen[0]]
-    return data.x[chosen], data.y[chosen]
+    distinct, which = data.variants(plan.base, plan.domains, runs.codes)
+    if len(distinct) == 1:
+        return distinct[0].x, distinct[0].y
+    return np.stack([each.x for each in distinct])[which], np.stack([each.y for each in distinct])[which]
 
 
 def initial_weights(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:

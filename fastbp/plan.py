@@ -2,10 +2,11 @@
 
 A run's id is its index in the sweep: grid after grid, the last axis of a grid varying fastest. A combination that
 an earlier grid holds keeps its id there, and its later id is not used. Nothing here is as long as the number of
-runs, only as the axes. May import ``sweep``, ``kernels``, NumPy and the standard library.
+runs, only as the axes. May import ``data``, ``sweep``, ``kernels``, NumPy and the standard library.
 """
 
 import bisect
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp.sweep import PARAMETERS, Problem, Sweep, SweepError, parameter
+from fastbp.data import DataSource, load_data
+from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Problem, Sweep, SweepError, parameter
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
@@ -34,6 +36,7 @@ class Structure(NamedTuple):
     steps: int
     dtype: str
     n_samples: int
+    n_validation: int = 0
 
     @property
     def n_parameters(self) -> int:
@@ -129,18 +132,31 @@ class Plan:
     Parameters
     ----------
     sweep : Sweep
+    data : DataSource, optional
+        Where the runs get their data from; loaded where none is given.
 
     Attributes
     ----------
+    fingerprint : str
+        Of the sweep and of what its file of data holds.
     base : dict
         Value of each parameter where no axis gives one.
     domains : dict of tuple
         All values of each parameter that some grid sweeps.
     groups : list of Group
+
+    Raises
+    ------
+    SweepError
+        If the data cannot be loaded, or do not fit the sweep.
     """
 
-    def __init__(self, sweep: Sweep):
+    def __init__(self, sweep: Sweep, data: DataSource | None = None):
         self.sweep = sweep
+        self.data = load_data(sweep) if data is None else data
+        self.fingerprint = sweep.fingerprint()
+        if digest := self.data.digest():
+            self.fingerprint = hashlib.sha256(f"{self.fingerprint} {digest}".encode()).hexdigest()
         self.base = sweep.base()
         self.grids = [{name: axis.values for name, axis in grid.axes.items()} for grid in sweep.grid] or [{}]
         sizes = [math.prod(map(len, grid.values())) for grid in self.grids]
@@ -182,7 +198,8 @@ class Plan:
     def _structure(self, values: Mapping[str, Any], sample_swept: bool) -> Structure:
         hidden = values["hidden_activation"] or values["activation"]
         output = values["output_activation"] or values["activation"]
-        single = sample_swept or values["sample"] is not None
+        one = {"sample": 0} if sample_swept else {}
+        shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS} | one)
         return Structure(
             layers=values["layers"],
             bias=values["bias"],
@@ -191,7 +208,8 @@ class Plan:
             optimizer=values["optimizer"],
             steps=values["steps"],
             dtype=values["dtype"],
-            n_samples=1 if single else len(self.sweep.data.x),
+            n_samples=shape.n_samples,
+            n_validation=shape.n_validation,
         )
 
     def _not_in_earlier_grids(self, box: Box) -> list[Box]:
@@ -225,7 +243,8 @@ class Plan:
 
     def shard_runs(self, group: Group) -> int:
         """Give the most runs of a shard: whole blocks, within the bounds of memory."""
-        wanted = min(SHARD_BYTES // self.bytes_a_run(group.structure), SHARD_RUNS)
+        held = self.bytes_a_run(group.structure) + self.data_bytes_a_run(group.structure)
+        wanted = min(SHARD_BYTES // held, SHARD_RUNS)
         return max(BLOCK, wanted // BLOCK * BLOCK)
 
     def bytes_a_run(self, structure: Structure) -> int:
@@ -238,9 +257,23 @@ class Plan:
         )
         return runs + history + a_step * (steps + 1) * record.trace
 
+    def data_bytes_a_run(self, structure: Structure) -> int:
+        """Give the bytes of the data that a run has for itself; 0 where the runs of a group share them."""
+        if not any(name in self.domains and not PARAMETERS[name].structural for name in DATA_PARAMETERS):
+            return 0
+        samples = structure.n_samples + structure.n_validation
+        return 8 * samples * (structure.layers[0] + structure.layers[-1])
+
     def refuse_too_large(self) -> None:
-        """Raise `SweepError` where the record of a single block of runs is more than memory should hold."""
+        """Raise `SweepError` where a single block of runs is more than memory should hold."""
         for group in self.groups:
+            needed = BLOCK * self.data_bytes_a_run(group.structure)
+            if needed > BLOCK_BYTES:
+                message = (
+                    f"the data of {BLOCK} runs, which differ from run to run, take {needed / 1e9:.1f} GB at "
+                    "once; take fewer samples, or make no axis of what changes the data"
+                )
+                raise SweepError([Problem(self.sweep.name, None, "data", message)])
             needed = BLOCK * self.bytes_a_run(group.structure)
             if needed > BLOCK_BYTES:
                 message = (

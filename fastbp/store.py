@@ -51,7 +51,7 @@ class Store:
         self.folder, self.plan = folder, plan
         self.shards: list[dict[str, Any]] = []
         self.started = datetime.now(UTC)
-        self.fingerprint = plan.sweep.fingerprint()
+        self.fingerprint = plan.fingerprint
         refuse_other_contents(folder, self.fingerprint)
         with _readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

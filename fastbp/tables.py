@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fastbp.data import DataSet
+from fastbp.data import DataSource
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.metrics import METRICS
 from fastbp.plan import Plan, Runs, Structure
@@ -48,7 +48,9 @@ ACTIVATIONS = pa.schema(
 WEIGHTS = pa.schema({"run": pa.int64(), "weights": pa.list_(pa.float64())})
 
 
-def tables(plan: Plan, structure: Structure, runs: Runs, data: DataSet, batch: Batch) -> dict[str, pa.Table]:
+def tables(
+    plan: Plan, structure: Structure, runs: Runs, data: DataSource, batch: Batch
+) -> dict[str, pa.Table]:
     """Give the rows of a trained batch in each table that the sweep records."""
     record = plan.sweep.record
     made = {"runs": runs_table(plan, runs, batch)}
@@ -91,7 +93,8 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
         places = pa.array(codes.astype(np.int32), mask=unset)
         return pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.string()))
     if any(isinstance(value, tuple) for value in domain):
-        number = pa.int64() if name == "layers" else pa.float64()
+        named = any(isinstance(part, str) for value in domain if isinstance(value, tuple) for part in value)
+        number = pa.string() if named else pa.int64() if name == "layers" else pa.float64()
         lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
         return pa.array(lists, pa.list_(number)).take(pa.array(codes))
     if any(value is None for value in domain):
@@ -145,10 +148,12 @@ def _places(structure: Structure) -> Iterator[tuple[int, int, int, int]]:
             yield from ((layer, 1, -1, column) for column in range(n_out))
 
 
-def activations_table(plan: Plan, structure: Structure, runs: Runs, data: DataSet, batch: Batch) -> pa.Table:
+def activations_table(
+    plan: Plan, structure: Structure, runs: Runs, data: DataSource, batch: Batch
+) -> pa.Table:
     """Give a row a run, step, sample and unit: its net input, output and dLoss/dnet; layer 0 is the input."""
     n_runs, n_steps, n_samples = batch.n_runs, batch.steps + 1, structure.n_samples
-    sample = samples(plan, structure, runs)
+    sample, x = samples(plan, runs, data)
     n_in, n_all = structure.layers[0], sum(structure.layers)
 
     def block(steps, values, first):
@@ -157,7 +162,7 @@ def activations_table(plan: Plan, structure: Structure, runs: Runs, data: DataSe
         return np.concatenate([np.broadcast_to(first, (n_runs, steps, n_samples, n_in)), units], axis=3)
 
     with np.errstate(over="ignore"):
-        inputs = data.x.astype(structure.dtype)[sample][:, None]
+        inputs = x.astype(structure.dtype)[:, None]
     net = block(n_steps, batch.runs(batch.trace["z"]), np.nan)
     output = block(n_steps, batch.runs(batch.trace["a"]), inputs)
     delta = np.full(net.shape, np.nan)
@@ -183,15 +188,13 @@ def activations_table(plan: Plan, structure: Structure, runs: Runs, data: DataSe
     )
 
 
-def samples(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
-    """Give the samples that each run is trained on, int64 (n_runs, n_samples)."""
-    if "sample" in runs.codes and structure.n_samples == 1:
-        # Without a sample a run takes all; where that is one, it is the first.
-        domain = [0 if value is None else value for value in plan.domains["sample"]]
-        return np.array(domain)[runs.codes["sample"]][:, None]
-    fixed = plan.base["sample"]
-    own = np.arange(structure.n_samples) if fixed is None else np.array([fixed])
-    return np.broadcast_to(own, (len(runs.ids), len(own)))
+def samples(plan: Plan, runs: Runs, data: DataSource) -> tuple[np.ndarray, np.ndarray]:
+    """Give the samples that each run is trained on, int64 (n_runs, n_samples), and their x, a row of it each."""
+    distinct, which = data.variants(plan.base, plan.domains, runs.codes)
+    which = np.broadcast_to(which, len(runs.ids))
+    return np.stack([each.samples for each in distinct])[which], np.stack([each.x for each in distinct])[
+        which
+    ]
 
 
 def weights_table(runs: Runs, batch: Batch) -> pa.Table:

@@ -329,6 +329,7 @@ def test_plan_in_json(small, folder):
         "steps": 2,
         "dtype": "float32",
         "n_samples": 2,
+        "n_validation": 0,
         "runs": 1,
     }
     assert listing(folder) == before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastbp import plan as plan_module
 from fastbp.plan import BLOCK, Plan
-from fastbp.sweep import loads
+from fastbp.sweep import DATA_PARAMETERS, loads
 
 TEXT = """\
 name = "planned"
@@ -48,7 +48,8 @@ FIXED = {
     "hidden_activation": None,
     "output_activation": None,
     "init": "a",
-    "sample": None,
+    **dict.fromkeys(DATA_PARAMETERS),
+    "standardise": (),
     "loss": "mse",
     "optimizer": "sgd",
     "learning_rate": 0.5,

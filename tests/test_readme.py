@@ -1,5 +1,6 @@
 """What the README shows is what happens: its examples are run, its tables are held against the code."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from typer.testing import CliRunner
 
 import fastbp
 from fastbp.cli import app
+from fastbp.datasets import DATASETS
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
-from fastbp.sweep import loads
+from fastbp.sweep import Data, loads
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,6 +77,25 @@ def test_the_table_is_what_the_first_command_prints(tmp_path, monkeypatch):
 def test_names_are_those_of_the_kernels(kind, table):
     (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", README, re.MULTILINE)
     assert re.findall(r"`(\w+)`", row) == list(table)
+
+
+def test_data_sets_are_listed_with_their_parameters_and_what_they_are():
+    table = README[README.index("| dataset |") :]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table[: table.index("\n\n")], re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(DATASETS)
+    for name, parameters, summary in rows:
+        entry = DATASETS[name]
+        listed = re.findall(r"`(\w+)` \(([^)]*)\)", parameters)
+        own = {key: value for key, value in entry.parameters.items() if key not in ("noise", "data_seed")}
+        assert {key: ast.literal_eval(value) for key, value in listed} == {
+            key: list(value) if isinstance(value, tuple) else value for key, value in own.items()
+        }
+        assert summary == entry.summary
+
+
+def test_the_keys_of_data_are_described():
+    section = README[README.index("### Data") : README.index("## The result folder")]
+    assert set(Data.model_fields) <= set(re.findall(r"\w+", section))
 
 
 def test_every_command_is_listed():

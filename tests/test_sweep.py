@@ -16,6 +16,7 @@ from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.sweep import (
+    DATA_PARAMETERS,
     PARAMETERS,
     Problem,
     SweepError,
@@ -31,6 +32,8 @@ from fastbp.sweep.locate import Outline
 
 NOTEBOOK = Path(__file__).parents[1] / "sweeps" / "notebook.toml"
 
+# Of [data]: unset, but for `standardise`.
+NO_DATA_PARAMETERS = dict.fromkeys(DATA_PARAMETERS) | {"standardise": ()}
 SMALL = """\
 name = "small"
 
@@ -92,7 +95,7 @@ def test_values_and_defaults():
         "output_activation": None,
         "scale": "standard",
         "init": "a",
-        "sample": None,
+        **NO_DATA_PARAMETERS,
         "loss": "mse",
         "optimizer": "sgd",
         "learning_rate": 0.1,
@@ -110,7 +113,8 @@ def test_a_sweep_is_frozen():
 def test_parameters_say_where_they_stand_and_whether_they_split_blocks():
     assert set(PARAMETERS) == set(loads(SMALL).base())
     lanes = {name for name, item in PARAMETERS.items() if not item.structural}
-    assert lanes == {"scale", "init", "sample", "learning_rate", "target_loss"}
+    of_data = {"teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"}
+    assert lanes == {"scale", "init", "learning_rate", "target_loss"} | of_data
     assert PARAMETERS["sample"].section == "data"
     assert all(item.doc.endswith(".") for item in PARAMETERS.values())
 

@@ -1,8 +1,10 @@
 """The sweep file: TOML to a frozen, validated `Sweep`; every error with its file, line and key.
 
-This page is the public face and imports the others: `draft` (reads the tables), `conflicts` (what does not fit
-together), `parameters` and `values` (what each key accepts), `grid` (the axes), `overrides` and `locate`. Beside
-these the package may import pydantic, NumPy, tomlkit, tree-sitter and the lists of names in ``fastbp.kernels``.
+This page is the public face and imports the others: `draft` (reads the tables), `conflicts` and `fit` (what does
+not fit together, `fit` for the data), `problems` (what a person is told), `parameters` and `values` (what each key
+accepts), `extent` (how much data there are), `grid` (the axes), `overrides` and `locate`. Beside these the package
+may import pydantic, NumPy, tomlkit, tree-sitter and the lists of names in ``fastbp.kernels`` and
+``fastbp.datasets``.
 """
 
 import hashlib
@@ -12,19 +14,21 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, PrivateAttr, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from fastbp.sweep.conflicts import Finding, weight_shapes
-from fastbp.sweep.draft import base, read
+from fastbp.sweep.conflicts import Draft, Finding, weight_shapes
+from fastbp.sweep.draft import base, draft, read
+from fastbp.sweep.extent import Extent, Shape
+from fastbp.sweep.fit import data_conflicts, losses
 from fastbp.sweep.grid import RANGES, Axis, Grid
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
 from fastbp.sweep.parameters import (
+    DATA_PARAMETERS,
     LAYER_PARAMETERS,
     PARAMETERS,
     ROW,
@@ -40,20 +44,21 @@ from fastbp.sweep.parameters import (
     field_schema,
     parameter,
 )
-from fastbp.sweep.values import (
-    RefusedError,
-    quoted,
-)
+from fastbp.sweep.problems import Origin, Problem, SweepError, key_text, place
+from fastbp.sweep.values import RefusedError
 
 __all__ = [
+    "DATA_PARAMETERS",
     "PARAMETERS",
     "Axis",
     "Data",
+    "Extent",
     "Grid",
     "Network",
     "Parameter",
     "Problem",
     "Record",
+    "Shape",
     "Sweep",
     "SweepError",
     "Training",
@@ -91,6 +96,8 @@ class Sweep(Section):
     record: Record
     grid: tuple[Grid, ...]
     text: str = Field("", repr=False)
+    # Where it came from takes no part in what it means: no field.
+    _origin: Origin = PrivateAttr(Origin("<string>", "", {}))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and all(
@@ -118,10 +125,43 @@ class Sweep(Section):
             # A value that every grid replaces is the value of no run.
             "parameters": {name: None if name in swept else value for name, value in fixed.items()},
             "init": {name: self.init[name] for name in sorted(inits)},
-            "data": {"x": self.data.x, "y": self.data.y},
+            "data": {"x": self.data.x, "y": self.data.y} | self._named(),
             "record": self.record.model_dump(),
             "grid": [[[name, axis.values] for name, axis in grid.axes.items()] for grid in grids],
         }
+
+    def _named(self) -> dict[str, Any]:
+        """Return where the data come from, as far as the file says so; never the contents of other files."""
+        values = {name: getattr(self.data, name) for name in ("file", "inputs", "targets", "coefficients")}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def path(self) -> str:
+        """The file it was loaded from, as it was named, or what stood for it; data files lie relative to it."""
+        return self._origin.path
+
+    def problem(self, keys: Path, message: str) -> Problem:
+        """Return a problem with the line, or the override, that `keys` lead to, such as ``("data", "file")``."""
+        return place([Finding(keys, message)], self._origin)[0]
+
+    def losses(self) -> frozenset[str]:
+        """Return the losses of all runs."""
+        return losses(self._draft(None))
+
+    def datasets(self) -> list[tuple[str, Path]]:
+        """Return the built-in data sets of all runs, and where each is named."""
+        drafted = self._draft(None)
+        named = (drafted.candidates(index, "dataset") for index in range(len(drafted.grids)))
+        return [(item.value, item.path) for items in named for item in items]
+
+    def check_data(self, extent: Extent) -> None:
+        """Hold what [data] and the networks ask for against the data of a file; raise `SweepError`."""
+        findings = data_conflicts(self._draft(extent))
+        if findings:
+            raise SweepError(place(findings[:MOST_PROBLEMS], self._origin))
+
+    def _draft(self, extent: Extent | None) -> Draft:
+        return draft({name: getattr(self, name) for name in SECTIONS}, self.init, self.grid, (), extent)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the canonical JSON as hexadecimal digits."""
@@ -131,46 +171,6 @@ class Sweep(Section):
 def _taken(grid: Grid, name: str, fixed: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the values that a parameter takes in a grid."""
     return grid.axes[name].values if name in grid.axes else (fixed[name],)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a sweep file or an override.
-
-    Parameters
-    ----------
-    path : str
-        The file, or ``--set KEY=VALUE`` where an override is the cause.
-    line : int or None
-        1-based; None where there is no line to name.
-    key : str
-        Such as ``training.steps`` or ``grid[1].learning_rate[3]``, counting from 0; empty for the whole file.
-    message : str
-        What is wrong; what to do.
-    """
-
-    path: str
-    line: int | None
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        place = self.path if self.line is None else f"{self.path}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.message) if part)
-
-
-class SweepError(ValueError):
-    """Everything that is wrong with a sweep file, a line a problem.
-
-    Parameters
-    ----------
-    problems : sequence of Problem
-        In the order of their lines.
-    """
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
 
 
 def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Sweep:
@@ -205,13 +205,14 @@ def loads(text: str, path: str = "<string>", overrides: Sequence[str] = ()) -> S
     changes, problems = _read_overrides(overrides)
     edited = apply(changes, raw, text) if changes else text
     parts = read(raw)
-    sources = {place: change.source for change in changes for place in change.places(raw)}
-    problems += _place(parts.findings[:MOST_PROBLEMS], sources, text, path)
+    origin = Origin(path, text, {keys: change.source for change in changes for keys in change.places(raw)})
+    problems += place(parts.findings[:MOST_PROBLEMS], origin)
     if (rest := len(parts.findings) - MOST_PROBLEMS) > 0:
         problems.append(Problem(path, None, "", f"and {rest} more problems; mend these first"))
     if problems:
         raise SweepError(sorted(problems, key=_place_in_the_list))
     sweep = Sweep(**parts.top, **parts.sections, init=parts.init, grid=tuple(parts.grids), text=edited or "")
+    sweep._origin = origin
     return sweep if edited is not None else sweep.model_copy(update={"text": dumps(sweep)})
 
 
@@ -247,34 +248,10 @@ def _syntax_problem(text: str, path: str, message: str) -> Problem:
     """Return what tomllib says, with the line taken out of its message; a key named twice in plain words."""
     again = Outline(text).repeated() if re.search("overwrite|twice", message) else None
     if again is not None:
-        return Problem(path, again.line, _key(again.path), "is named twice; remove one of the two")
+        return Problem(path, again.line, key_text(again.path), "is named twice; remove one of the two")
     match = re.search(r"\s*\(at (?:line (\d+), column \d+|end of document)\)", message)
     line = None if match is None else int(match[1] or text.rstrip().count("\n") + 1)
     return Problem(path, line, "", f"is not TOML: {message[: match.start()] if match else message}")
-
-
-def _key(path: Path) -> str:
-    """Return a path as a person writes it: ``grid[1].learning_rate[3]``."""
-    key = ""
-    for part in path:
-        name = part if isinstance(part, str) and re.fullmatch("[A-Za-z0-9_-]+", part) else quoted(str(part))
-        key += f"[{part}]" if isinstance(part, int) else f".{name}" if key else name
-    return key
-
-
-def _place(findings: Sequence[Finding], sources: Mapping[Path, str], text: str, path: str) -> list[Problem]:
-    """Give each finding its line, or the override that is its cause."""
-    problems = []
-    outline: Outline | None = None
-    for finding in findings:
-        places = [place[:n] for place in (finding.path, *finding.causes) for n in range(len(place) + 1)]
-        source = next((sources[place] for place in places if place in sources), None)
-        if source is not None:
-            problems.append(Problem(f"--set {source}", None, _key(finding.path), finding.message))
-        else:
-            outline = outline or Outline(text)
-            problems.append(Problem(path, outline.line(finding.path), _key(finding.path), finding.message))
-    return problems
 
 
 def dumps(sweep: Sweep) -> str:
@@ -292,7 +269,11 @@ def dumps(sweep: Sweep) -> str:
 
 
 def _table(header: str, entries: Mapping[str, Any]) -> list[str]:
-    return ["", header, *(f"{key} = {_toml(value)}" for key, value in entries.items() if value is not None)]
+    return [
+        "",
+        header,
+        *(f"{key} = {_toml(value)}" for key, value in entries.items() if value not in (None, ())),
+    ]
 
 
 def _toml(value: Any) -> str:
@@ -315,13 +296,19 @@ def schema() -> dict[str, Any]:
     """Return the JSON schema of the sweep file, with a description for every key."""
     top = {name: _described(field) for name, field in Sweep.model_fields.items() if name in TOP}
     sections = {name: _section_schema(model) for name, model in SECTIONS.items()}
-    sections["data"]["required"] = ["x", "y"]
+    inline, file = {"required": ["x", "y"]}, {"required": ["file"]}
+    # Without either the data are a built-in set, which may be an axis.
+    sections["data"]["oneOf"] = [
+        inline,
+        file,
+        {"not": {"anyOf": [{"required": [k]} for k in ("x", "y", "file")]}},
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fastbp sweep file",
         "type": "object",
         "properties": {**top, **sections, "init": _init_schema(), "grid": _grid_schema()},
-        "required": ["name", "data"],
+        "required": ["name"],
         "additionalProperties": False,
     }
 

@@ -1,7 +1,8 @@
 """What the values of a sweep file, each right by itself, get wrong together.
 
 Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports the standard library, NumPy,
-`fastbp.sweep.grid`, `parameters`, `values` and the type of a path from `locate`.
+`fastbp.sweep.grid`, `extent`, `parameters`, `values` and the type of a path from `locate`. What concerns the data
+is `fit`'s.
 """
 
 import itertools
@@ -12,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp.sweep.extent import Extent
 from fastbp.sweep.grid import Grid
 from fastbp.sweep.locate import Path
 from fastbp.sweep.parameters import (
     LAYER_PARAMETERS,
     PARAMETERS,
+    Data,
     layer_of,
 )
 from fastbp.sweep.values import (
@@ -52,8 +55,10 @@ class Draft:
         The value of every parameter that the sections fix; None where unset.
     init : dict
         The given weights, table by table; None in place of those that were refused.
-    x_shape, y_shape : tuple of int
-        Rows and columns of the data; 0 where it is missing or was refused.
+    data : Data
+        The section [data], without what was refused.
+    extent : Extent or None
+        What the sweep file itself or a file of data holds; None where that is not known, and for built-in sets.
     grids : list of Grid
         At least one; axes that were refused are left out.
     refused : set of paths
@@ -62,8 +67,8 @@ class Draft:
 
     fixed: Mapping[str, Any]
     init: Mapping[str, Mapping[str, Any]]
-    x_shape: tuple[int, int]
-    y_shape: tuple[int, int]
+    data: Data
+    extent: Extent | None
     grids: Sequence[Grid]
     refused: frozenset[Path]
 
@@ -111,8 +116,7 @@ def conflicts(draft: Draft) -> list[Finding]:
     """
     found: dict[Path, Finding] = {}
     checks_of_weights = (_undecided, _unfit_weights, _unneeded_weights)
-    checks_of_data = (_unpaired_rows, _unfit_data, _absent_samples)
-    for check in (*checks_of_weights, *checks_of_data, _unfit_layers, _absent_rates, _too_many_runs):
+    for check in (*checks_of_weights, _unfit_layers, _absent_rates, _too_many_runs):
         for finding in check(draft):
             found.setdefault(finding.path, finding)
     return list(found.values())
@@ -183,35 +187,6 @@ def _unfit_table(
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     return f"{'length' if len(shape) == 1 else 'shape'} {' x '.join(map(str, shape))}"
-
-
-def _unpaired_rows(draft: Draft) -> Iterator[Finding]:
-    n_x, n_y = draft.x_shape[0], draft.y_shape[0]
-    if n_x and n_y and n_x != n_y:
-        message = f"has {n_y} rows but data.x has {n_x}; each sample needs one row of both"
-        yield Finding(("data", "y"), message, (("data", "x"),))
-
-
-def _unfit_data(draft: Draft) -> Iterator[Finding]:
-    for index in range(len(draft.grids)):
-        for layers, path in draft.candidates(index, "layers"):
-            for key, units, columns, verb in (
-                ("x", layers[0], draft.x_shape[1], "begin"),
-                ("y", layers[-1], draft.y_shape[1], "end"),
-            ):
-                if columns and units != columns:
-                    message = f"layers {list(layers)} {verb} with {units} but data.{key} has {columns}"
-                    # Among many layers the odd one is named; where there is one, the data.
-                    where = path if path[0] == "grid" else ("data", key)
-                    yield Finding(where, f"{message} columns; make them equal", (path, ("data", key)))
-
-
-def _absent_samples(draft: Draft) -> Iterator[Finding]:
-    for index in range(len(draft.grids)):
-        for sample, path in draft.candidates(index, "sample"):
-            if (count := max(draft.x_shape[0], draft.y_shape[0])) and sample >= count:
-                message = f"sample {sample} does not exist; there are {count} samples, counting from 0"
-                yield Finding(path, message, (("data", "x"),))
 
 
 def _unfit_layers(draft: Draft) -> Iterator[Finding]:

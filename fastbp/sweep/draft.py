@@ -1,7 +1,7 @@
 """A sweep file between TOML and `fastbp.sweep.Sweep`: each value checked by itself, then all of them together.
 
 Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports the standard library, pydantic,
-`fastbp.sweep.conflicts` and what lies below it.
+`fastbp.sweep.fit`, `conflicts` and what lies below them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fastbp.sweep.conflicts import Draft, Finding, conflicts, is_rate
+from fastbp.sweep.extent import Extent, inline_extent
+from fastbp.sweep.fit import data_conflicts
 from fastbp.sweep.grid import Axis, Grid, read_axis
 from fastbp.sweep.parameters import (
     LAYER_PARAMETERS,
@@ -59,7 +61,8 @@ def read(raw: Mapping[str, Any]) -> Parts:
     init = _read_init(raw.get("init", {}), findings)
     grids = _read_grids(raw.get("grid", []), findings)
     findings += _missing(raw)
-    findings += conflicts(_draft(sections, init, grids, findings))
+    laid_out = draft(sections, init, grids, findings)
+    findings += conflicts(laid_out) + data_conflicts(laid_out)
     return Parts(top, sections, init, grids, findings)
 
 
@@ -93,9 +96,19 @@ def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
         if not is_swept and _lacks(raw, section, key):
             message = f"is missing; set it in [{section}] or make it an axis of every [[grid]]"
             yield Finding((section, key), message)
+    yield from _missing_data(raw)
+
+
+def _missing_data(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is missing of x and y where neither a file nor, for every run, a data set gives them."""
+    grids = raw.get("grid") or [{}]
+    is_swept = isinstance(grids, list) and all(_sweeps(grid, "dataset") for grid in grids)
+    if is_swept or not all(_lacks(raw, "data", key) for key in ("file", "dataset")):
+        return
     for key in ("x", "y"):
         if _lacks(raw, "data", key):
-            yield Finding(("data", key), "is missing; add it to [data] as a list of rows")
+            message = "is missing; add it to [data] as a list of rows, or name a file or a dataset there"
+            yield Finding(("data", key), message)
 
 
 def _sweeps(grid: Any, key: str) -> bool:
@@ -187,20 +200,24 @@ def _read_grid(index: int, table: Any, findings: list[Finding]) -> Grid:
     return Grid(axes=axes)
 
 
-def _draft(
+def draft(
     sections: Mapping[str, Any],
     init: Mapping[str, Mapping[str, Any]],
     grids: Sequence[Grid],
-    findings: Sequence[Finding],
+    findings: Sequence[Finding] = (),
+    extent: Extent | None = None,
 ) -> Draft:
-    """Lay out what was accepted, so that `conflicts` can hold the parts against each other."""
+    """Lay out what was accepted, so that the parts can be held against each other.
+
+    `extent` is that of a file of data; data in the sweep file itself are counted here.
+    """
     data = sections["data"]
     places = (finding.path[: 3 if finding.path[0] in ("grid", "init") else 2] for finding in findings)
     return Draft(
         fixed=base(sections, init),
         init=init,
-        x_shape=(len(data.x), len(data.x[0])) if data.x else (0, 0),
-        y_shape=(len(data.y), len(data.y[0])) if data.y else (0, 0),
+        data=data,
+        extent=inline_extent(data) if data.x or data.y else extent,
         grids=grids or [Grid(axes={})],
         refused=frozenset(places),
     )

@@ -1,7 +1,8 @@
 """The parameters of a run: which section of the sweep file holds each, what it accepts, what it means.
 
 The sections are pydantic models, whose fields are checked by `fastbp.sweep.values`; `PARAMETERS` is read off them.
-Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of names in `fastbp.kernels`.
+Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of names in `fastbp.kernels` and
+`fastbp.datasets`.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
+from fastbp.datasets import DATASETS
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
@@ -18,15 +20,20 @@ from fastbp.kernels.parametrisations import PARAMETRISATIONS
 from fastbp.sweep.values import (
     Check,
     choice,
+    column_names,
+    data_file,
     file_name,
     flag,
+    fraction_or_count,
     matrix,
     number,
     rate,
     rates,
     scales,
+    standardised,
     text,
     unit_counts,
+    vector,
     whole,
 )
 
@@ -46,6 +53,18 @@ _LAYERS = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItem
 _RATE = {"type": "number", "minimum": 0}
 _RATES = {"anyOf": [_RATE, {"type": "array", "items": _RATE, "minItems": 1}]}
 _COUNT = WithJsonSchema({"type": "integer", "minimum": 0})
+_POSITIVE = WithJsonSchema({"type": "integer", "minimum": 1})
+_NAMES = WithJsonSchema(
+    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": True}
+)
+_PARTS = {"type": "array", "items": {"enum": ["inputs", "targets"]}, "uniqueItems": True}
+# "number" stands first: a range of fractions can be an axis, a range of counts cannot.
+_SPLIT = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"type": "integer", "minimum": 0},
+    ]
+}
 _SCALES = {
     "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"enum": list(PARAMETRISATIONS)}]
 }
@@ -97,6 +116,61 @@ class Data(Section):
     )
     y: Annotated[Matrix, PlainValidator(matrix), WithJsonSchema(ROWS)] = Field(
         (), description="The targets, one row a sample."
+    )
+    file: Annotated[str | None, PlainValidator(data_file), _TEXT] = Field(
+        None, description="A .csv, .parquet or .npz file in place of x and y, relative to the sweep file."
+    )
+    inputs: Annotated[tuple[str, ...] | None, PlainValidator(column_names), _NAMES] = Field(
+        None,
+        description="The file's columns (.npz: arrays) that are inputs; all but the targets if not given.",
+    )
+    targets: Annotated[tuple[str, ...] | None, PlainValidator(column_names), _NAMES] = Field(
+        None, description="The file's columns (.npz: arrays) that are targets."
+    )
+    dataset: Annotated[
+        str | None, PlainValidator(choice("dataset", DATASETS)), WithJsonSchema({"enum": list(DATASETS)})
+    ] = Field(None, description="A built-in data set in place of x and y.")
+    size: Annotated[int | None, PlainValidator(whole(1)), _POSITIVE] = Field(
+        None, description="How many samples the data set has."
+    )
+    features: Annotated[int | None, PlainValidator(whole(1, 1000)), _POSITIVE] = Field(
+        None, description="How many inputs the data set has."
+    )
+    teacher_units: Annotated[int | None, PlainValidator(whole(1, 1000)), _POSITIVE] = Field(
+        None, description="How many hidden units the teacher network has."
+    )
+    coefficients: Annotated[tuple[float, ...] | None, PlainValidator(vector), WithJsonSchema(ROW)] = Field(
+        None, description="The coefficients of the polynomial, the constant first."
+    )
+    noise: Annotated[float | None, PlainValidator(rate), WithJsonSchema(_RATE)] = Field(
+        None,
+        description="The standard deviation of what is added to x, to y where the data set is a regression.",
+    )
+    data_seed: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
+        None, description="Decides the random numbers of the data set."
+    )
+    standardise: Annotated[
+        tuple[str, ...],
+        PlainValidator(standardised),
+        WithJsonSchema({"anyOf": [{"type": "boolean"}, _PARTS]}),
+    ] = Field(
+        (), description="Bring columns to mean 0 and standard deviation 1: true (inputs) or a list of parts."
+    )
+    one_hot: Annotated[bool | None, _flag, _FLAG] = Field(
+        None,
+        description="Whether one column of classes becomes a column a class; texts do unless it is false.",
+    )
+    classes: Annotated[int | None, PlainValidator(whole(1, 10_000)), _POSITIVE] = Field(
+        None, description="How many classes there are; the largest class + 1 if not given."
+    )
+    validation: Annotated[float | None, PlainValidator(fraction_or_count), WithJsonSchema(_SPLIT)] = Field(
+        None, description="The samples that are kept for validation, as a fraction or as a number."
+    )
+    split_seed: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
+        None, description="Decides which samples are trained on, and their order."
+    )
+    samples: Annotated[int | None, PlainValidator(whole(1)), _POSITIVE] = Field(
+        None, description="Train on the first so many samples of the training part."
     )
     sample: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
         None, description="Train on this one sample, counting from 0; without it on all samples at once."
@@ -176,7 +250,12 @@ SECTIONS: dict[str, type[Section]] = {
     "training": Training,
     "record": Record,
 }
-LANE_PARAMETERS = ("scale", "init", "sample", "learning_rate", "target_loss")
+LANE_PARAMETERS = (
+    *("scale", "init", "learning_rate", "target_loss"),
+    *("teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"),
+)
+# What the sections fix for all runs: no axis.
+NEVER_SWEPT = ("x", "y", "file", "inputs", "targets", "coefficients")
 
 
 def _annotated(field: FieldInfo, kind: type[Annotation]) -> Annotation:
@@ -208,11 +287,12 @@ def _parameters() -> dict[str, Parameter]:
         )
         for section in ("network", "data", "training")
         for name, field in SECTIONS[section].model_fields.items()
-        if name not in ("x", "y")
+        if name not in NEVER_SWEPT
     }
 
 
 PARAMETERS = _parameters()
+DATA_PARAMETERS = tuple(name for name, item in PARAMETERS.items() if item.section == "data")
 # Parameters that each layer has: an axis NAME_1, NAME_2 ... sweeps that of one layer.
 LAYER_PARAMETERS = {
     "learning_rate": Parameter(

@@ -16,6 +16,8 @@ from fastbp.kernels.parametrisations import PARAMETRISATIONS
 Check = Callable[[Any], Any]
 MAXIMUM_PARAMETERS = 10_000_000
 MAXIMUM_INTEGER = 2**63 - 1  # samples travel as int64
+DATA_FILES = (".csv", ".parquet", ".npz")
+PARTS = ("inputs", "targets")  # of the data, as `standardise` names them
 
 
 class RefusedError(ValueError):
@@ -117,6 +119,46 @@ def file_name(value: Any) -> str:
         advice = 'use letters, digits, ".", "_" and "-", and begin with a letter or a digit'
         raise RefusedError(f"{quoted(value)} is not a plain file name; {advice}")
     return value
+
+
+def data_file(value: Any) -> str:
+    """Return the name of a file of data, by its ending a kind that can be read."""
+    if not text(value).lower().endswith(DATA_FILES):
+        raise RefusedError(f"{quoted(value)} is no data file; its name must end in {', '.join(DATA_FILES)}")
+    if "\0" in value:
+        raise RefusedError("holds a NUL character, which no file name can")
+    return value
+
+
+def column_names(value: Any) -> tuple[str, ...]:
+    """Return distinct names of columns."""
+    if type(value) is not list or not value:
+        found = "an empty list" if value == [] else shown(value)
+        raise RefusedError(f"must be a list of names of columns, not {found}")
+    each(text, value)
+    for index, name in enumerate(value):
+        if name in value[:index]:
+            raise RefusedError(f"names {quoted(name)} twice", index)
+    return tuple(value)
+
+
+def standardised(value: Any) -> tuple[str, ...]:
+    """Return the parts of the data that are standardised, in order."""
+    if type(value) is bool:
+        return PARTS[:1] if value else ()
+    if type(value) is not list:
+        raise RefusedError(f'must be true, false or a list out of "inputs" and "targets", not {shown(value)}')
+    chosen = each(choice("part of the data", PARTS), value)
+    return tuple(part for part in PARTS if part in chosen)
+
+
+def fraction_or_count(value: Any) -> float:
+    """Return a whole number of at least 0, or a fraction between 0 and 1."""
+    if type(value) is int:
+        return int(whole(0)(value))
+    if not 0 < number(value) < 1:
+        raise RefusedError(f"must be a fraction between 0 and 1 or a whole number, not {shown(value)}")
+    return float(value)
 
 
 def choice(noun: str, names: Iterable[str]) -> Check:
