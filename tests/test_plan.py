@@ -48,6 +48,7 @@ FIXED = {
     "hidden_activation": None,
     "output_activation": None,
     "init": "a",
+    "seed": 0,
     "sample": None,
     "loss": "mse",
     "optimizer": "sgd",

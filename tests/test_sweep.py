@@ -92,6 +92,7 @@ def test_values_and_defaults():
         "output_activation": None,
         "scale": "standard",
         "init": "a",
+        "seed": 0,
         "sample": None,
         "loss": "mse",
         "optimizer": "sgd",
@@ -110,7 +111,7 @@ def test_a_sweep_is_frozen():
 def test_parameters_say_where_they_stand_and_whether_they_split_blocks():
     assert set(PARAMETERS) == set(loads(SMALL).base())
     lanes = {name for name, item in PARAMETERS.items() if not item.structural}
-    assert lanes == {"scale", "init", "sample", "learning_rate", "target_loss"}
+    assert lanes == {"scale", "init", "seed", "sample", "learning_rate", "target_loss"}
     assert PARAMETERS["sample"].section == "data"
     assert all(item.doc.endswith(".") for item in PARAMETERS.values())
 
@@ -1032,13 +1033,15 @@ def test_the_schema_names_and_describes_every_key():
     rule = schema()
     json.dumps(rule)
     sweep = loads(SMALL)
-    assert set(rule["properties"]) == set(type(sweep).model_fields) - {"text"}
+    assert set(rule["properties"]) == set(type(sweep).model_fields) - {"text"} | {"random"}
     for section in ("network", "data", "training", "record"):
         assert set(rule["properties"][section]["properties"]) == set(
             type(getattr(sweep, section)).model_fields
         )
     grid = rule["properties"]["grid"]["items"]
-    assert set(grid["properties"]) == set(PARAMETERS)
+    assert set(grid["properties"]) == {"zip", "repeats", *PARAMETERS}
+    random = rule["properties"]["random"]
+    assert set(random["properties"]) == {"samples", "method", *PARAMETERS}  # its seed is that of the points
     keys = [*rule["properties"].values(), *grid["properties"].values(), *grid["patternProperties"].values()]
     keys += [key for table in rule["properties"].values() for key in table.get("properties", {}).values()]
     assert all(key["description"] for key in keys)
