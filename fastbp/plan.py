@@ -115,13 +115,21 @@ class Plan:
         self.domains = {name: self._domain(name) for name in names}
         self._places = {name: {v: n for n, v in enumerate(values)} for name, values in self.domains.items()}
         self.groups = self._groups()
+        boxes = [box for group in self.groups for box in group.boxes]
+        for name in self.domains.keys() & set(self.conditional):
+            code = self._places[name][None]
+            if all(box.fixed.get(name) != code for box in boxes):  # every run has it
+                self.domains[name] = tuple(value for value in self.domains[name] if value is not None)
 
     def _domain(self, name: str) -> tuple[Any, ...]:
         values = [
             grid.axes[name].values if name in grid.axes else (self.base.get(name),) for grid in self.grids
         ]
-        unset = [(None,)] if name in self.conditional else []
-        return tuple(dict.fromkeys(itertools.chain(*values, *unset)))
+        present = dict.fromkeys(itertools.chain(*values))
+        if name in self.conditional:  # last, so that it can be left out where it is the value of no run
+            present.pop(None, None)
+            present[None] = None
+        return tuple(present)
 
     def _groups(self) -> list[Group]:
         whole: dict[Structure, list[Box]] = {}
