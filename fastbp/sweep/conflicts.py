@@ -248,7 +248,7 @@ def _unfit_data(draft: Draft) -> Iterator[Finding]:
                 if columns and units != columns:
                     message = f"layers {list(layers)} {verb} with {units} but data.{key} has {columns}"
                     # Among many layers the odd one is named; where there is one, the data.
-                    where = path if path[0] == "grid" else ("data", key)
+                    where = path if path[0] in ("grid", "random") else ("data", key)
                     yield Finding(where, f"{message} columns; make them equal", (path, ("data", key)))
 
 

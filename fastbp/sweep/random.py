@@ -234,7 +234,7 @@ def _latin_hypercube(samples: int, n_parameters: int, seed: int) -> np.ndarray:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=seed))
+    return np.random.Generator(np.random.Philox(seed))
 
 
 def _qmc(method: str) -> Any:
