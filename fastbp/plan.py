@@ -111,15 +111,15 @@ class Plan:
         self.grids = sweep.grid or (Grid(axes={}),)
         self.starts = [0, *itertools.accumulate(math.prod(grid.shape) for grid in self.grids)]
         names = dict.fromkeys(name for grid in self.grids for name in grid.axes)
-        self.conditional = [name for name in (*PARAMETERS, *names) if needs_of(name)]
+        self.conditional = [name for name in dict.fromkeys((*PARAMETERS, *names)) if needs_of(name)]
         self.domains = {name: self._domain(name) for name in names}
-        self._places = {name: {v: n for n, v in enumerate(values)} for name, values in self.domains.items()}
+        self._looked_up: dict[str, dict[Any, int]] = {}
         self.groups = self._groups()
         boxes = [box for group in self.groups for box in group.boxes]
         for name in self.domains.keys() & set(self.conditional):
-            code = self._places[name][None]
+            code = self._places(name)[None]
             if all(box.fixed.get(name) != code for box in boxes):  # every run has it
-                self.domains[name] = tuple(value for value in self.domains[name] if value is not None)
+                self.domains[name] = self.domains[name][:-1]
 
     def _domain(self, name: str) -> tuple[Any, ...]:
         values = [
@@ -131,11 +131,17 @@ class Plan:
             present[None] = None
         return tuple(present)
 
+    def _places(self, name: str) -> dict[Any, int]:
+        """Give the place of each value of a domain; made when first asked for, a domain may be long."""
+        if name not in self._looked_up:
+            self._looked_up[name] = {value: place for place, value in enumerate(self.domains[name])}
+        return self._looked_up[name]
+
     def _groups(self) -> list[Group]:
         whole: dict[Structure, list[Box]] = {}
         kept: dict[Structure, list[Box]] = {}
         for number in range(len(self.grids)):
-            for structure, box in list(self._boxes(number)):
+            for structure, box in self._boxes(number):
                 pieces = [box]
                 for earlier in whole.setdefault(structure, []):
                     # The boxes of one grid have no run in common.
@@ -148,7 +154,7 @@ class Plan:
     def _boxes(self, number: int) -> Iterator[tuple[Structure, Box]]:
         """Give the boxes of a grid whose runs have one structure and the same parameters; equal runs once."""
         grid, codes = self.grids[number], self._codes(number)
-        names = [name for name in self.conditional if name in self.domains]
+        names = [name for name in self.conditional if name in self.domains or self.base.get(name) is not None]
         first = [
             split(self._deciding(dimension, codes, names), np.arange(n))
             for dimension, n in zip(grid.dimensions, grid.shape, strict=True)
@@ -163,7 +169,7 @@ class Plan:
                 for has, indices in zip(swept, decided, strict=True)
             ]
             fixed = {
-                name: self._places[name][None if name in missing else self.base.get(name)]
+                name: self._places(name)[None if name in missing else self.base.get(name)]
                 for name in self.domains
                 if name in missing or name not in grid.axes
             }
@@ -178,10 +184,14 @@ class Plan:
 
     def _codes(self, number: int) -> dict[str, np.ndarray]:
         """Give the place in its domain of each value of each axis of a grid."""
-        return {
-            name: np.array([self._places[name][value] for value in axis.values])
-            for name, axis in self.grids[number].axes.items()
-        }
+        codes = {}
+        for name, axis in self.grids[number].axes.items():
+            n, domain = len(axis.values), self.domains[name]
+            if axis.values == domain[:n]:  # the usual case, and no need to look up a million values
+                codes[name] = np.arange(n)
+            else:
+                codes[name] = np.fromiter(map(self._places(name).__getitem__, axis.values), np.int64, n)
+        return codes
 
     def _deciding(
         self, dimension: tuple[str, ...], codes: Mapping[str, np.ndarray], conditional: Sequence[str]

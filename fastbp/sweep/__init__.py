@@ -304,6 +304,8 @@ def _table(header: str, entries: Mapping[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, tuple) and set(map(type, value)) <= {int, float}:
+        return f"[{', '.join(map(repr, value))}]"  # an axis may have a million values
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):

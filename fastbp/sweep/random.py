@@ -211,10 +211,11 @@ def _refuse_drawn(table: Mapping[str, Any], columns: Mapping[str, list[Any]]) ->
 
 def _axes(columns: Mapping[str, list[Any]]) -> dict[str, Axis]:
     """Return the points as axes; a point that was drawn twice would be the same runs, so it is kept once."""
-    points = dict.fromkeys(zip(*columns.values(), strict=True))
-    return {
-        name: Axis(values=values) for name, values in zip(columns, zip(*points, strict=True), strict=True)
-    }
+    # Mostly some parameter tells all points apart: no need to make and compare the points themselves.
+    if not any(len(set(values)) == len(values) for values in columns.values()):
+        points = dict.fromkeys(zip(*columns.values(), strict=True))
+        columns = dict(zip(columns, map(list, zip(*points, strict=True)), strict=True))
+    return {name: Axis(values=tuple(values)) for name, values in columns.items()}
 
 
 def _philox(samples: int, n_parameters: int, seed: int) -> np.ndarray:
