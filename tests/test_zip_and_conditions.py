@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import time
 import tracemalloc
 from unittest import mock
@@ -270,7 +271,11 @@ AXES = "steps = [1, 2]\nlearning_rate = [1, 2, 1]\nseed = [0, 1]\n"
         ('["steps", "sed"]', "zip[1]", '"sed" is no axis of this grid (did you mean seed?)'),
         ('["steps", "loss"]', "zip[1]", '"loss" is no axis of this grid'),
         ('["steps"]', "zip", "needs at least two axes that advance together; add one, or remove the group"),
-        ('[["steps", "seed"], ["seed", "steps"]]', "zip[1][0]", "names seed twice; an axis may stand once"),
+        (
+            '[["steps", "seed"], ["seed", "learning_rate"]]',
+            "zip[1][0]",
+            "names seed twice; an axis may stand once",
+        ),
         (
             '[["steps", "seed"], "steps"]',
             "zip[1]",
@@ -284,8 +289,11 @@ AXES = "steps = [1, 2]\nlearning_rate = [1, 2, 1]\nseed = [0, 1]\n"
     ],
 )
 def test_a_wrong_zip(zipped, key, message):
-    found = problems(f"{SMALL}[[grid]]\n{AXES}zip = {zipped}\n")
-    assert any(problem.startswith(f"f.toml:21: grid[0].{key}: {message}") for problem in found)
+    (problem,) = problems(f"{SMALL}[[grid]]\n{AXES}zip = {zipped}\n")
+    assert problem.startswith(f"f.toml:21: grid[0].{key}: {message}")
+
+
+def test_a_zip_that_takes_the_same_values_twice():
     text = f'{SMALL}[[grid]]\nzip = ["steps", "seed"]\nsteps = [1, 2, 1]\nseed = [0, 1, 0]\n'
     assert problems(text) == [
         "f.toml:18: grid[0].zip: steps, seed take the same values at 0 and at 2 (counting from 0); "
@@ -439,6 +447,15 @@ def test_every_conditional_parameter_hangs_on_one_that_all_runs_have():
 
 
 # Size
+
+
+def test_a_plan_can_be_sent_to_another_process():
+    plan = Plan(
+        loads(written([{"learning_rate": [0.5, 0.25], "seed": [0, 1], "zip": ["seed", "learning_rate"]}]))
+    )
+    again = pickle.loads(pickle.dumps(plan))
+    assert again.n_runs == plan.n_runs == 2
+    assert again.find(plan.parameters(1)) == 1
 
 
 def test_large_grids_with_a_diagonal_in_common():

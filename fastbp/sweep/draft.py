@@ -67,7 +67,7 @@ def read(raw: Mapping[str, Any]) -> Parts:
     top = _read_top(raw, findings)
     sections: dict[str, Any] = {name: _read_section(name, raw.get(name, {}), findings) for name in SECTIONS}
     init = _read_init(raw.get("init", {}), findings)
-    points, seed = _read_points(raw, findings), sections["network"].seed
+    points, seed = _read_points(raw, findings), sections["network"].seed or 0
     grids = _read_grids(raw.get("grid", []), points, seed, findings)
     findings += _missing(raw)
     random = raw.get("random", {})
@@ -215,8 +215,8 @@ def _read_grid(index: int, table: Any, seed: int, findings: list[Finding]) -> Gr
     if not isinstance(table, dict):
         findings.append(Finding(("grid", index), f"must be a table [[grid]], not {shown(table)}"))
         table = {}
-    groups, refusals = read_groups(table["zip"], _axis_names(table)) if "zip" in table else ([], [])
-    findings += [Finding(("grid", index, "zip", *refusal.path), str(refusal)) for refusal in refusals]
+    groups, refused = read_groups(table["zip"], _axis_names(table)) if "zip" in table else ([], [])
+    findings += [Finding(("grid", index, "zip", *refusal.path), str(refusal)) for refusal in refused]
     for name, value in table.items():
         if name == "zip":
             continue
@@ -227,7 +227,8 @@ def _read_grid(index: int, table: Any, seed: int, findings: list[Finding]) -> Gr
             findings.append(Finding(("grid", index, name), f"unknown parameter{hint}"))
             continue
         else:
-            axis, refusals = read_axis(item, value, repeatable=any(name in group for group in groups))
+            repeatable = bool(refused) or any(name in group for group in groups)
+            axis, refusals = read_axis(item, value, repeatable)
         findings += [Finding(("grid", index, name, *refusal.path), str(refusal)) for refusal in refusals]
         if axis is not None:
             axes["seed" if name == "repeats" else name] = axis
