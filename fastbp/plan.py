@@ -1,23 +1,27 @@
 """The plan: the lazy map between run ids and parameter values, and the cut into groups and shards.
 
-A run's id is its index in the sweep: grid after grid, the last axis of a grid varying fastest. A combination that
-an earlier grid holds keeps its id there, and its later id is not used. Nothing here is as long as the number of
-runs, only as the axes. May import ``data``, ``sweep``, ``kernels``, NumPy and the standard library.
+A run's id is its index in the sweep: grid after grid, the last dimension of a grid varying fastest (a dimension is
+an axis, or axes that advance together). Of equal combinations, in two grids or where a conditional parameter does
+not exist, the first keeps its id and the other ids are not used. Nothing here is as long as the number of runs,
+only as the dimensions. May import ``boxes``, ``data``, ``sweep``, ``kernels``, NumPy and the standard library.
 """
 
 import bisect
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp.boxes import Box, distinct, split
 from fastbp.data import DataSource, load_data
-from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Problem, Sweep, SweepError, parameter
+from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
+from fastbp.sweep.needs import absent, activations, needs_of
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
@@ -47,44 +51,6 @@ class Structure(NamedTuple):
     def n_units(self) -> int:
         """Number of units of all layers with weights."""
         return sum(self.layers[1:])
-
-
-@dataclass(frozen=True)
-class Box:
-    """Some of the combinations of one grid: the product of some of each axis' indices."""
-
-    grid: int
-    indices: tuple[np.ndarray, ...]
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Number of indices of each axis."""
-        return tuple(len(chosen) for chosen in self.indices)
-
-    @property
-    def n_runs(self) -> int:
-        """Number of combinations."""
-        return math.prod(self.shape)
-
-    def digits(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
-        """Give the index on each axis of the combinations `start` to `stop`."""
-        if not self.indices:
-            return ()
-        places = np.unravel_index(np.arange(start, stop), self.shape)
-        return tuple(chosen[place] for chosen, place in zip(self.indices, places, strict=True))
-
-    def without(self, other: tuple[np.ndarray, ...]) -> Iterator["Box"]:
-        """Give disjoint boxes of what lies outside the product of the indices `other`."""
-        inside = [np.intersect1d(mine, its) for mine, its in zip(self.indices, other, strict=True)]
-        if not all(map(len, inside)):
-            yield self
-            return
-        rest = list(self.indices)
-        for axis, its in enumerate(other):
-            outside = np.setdiff1d(rest[axis], its)
-            if len(outside):
-                yield Box(self.grid, (*rest[:axis], outside, *rest[axis + 1 :]))
-            rest[axis] = inside[axis]
 
 
 @dataclass(frozen=True)
@@ -158,52 +124,114 @@ class Plan:
         if digest := self.data.digest():
             self.fingerprint = hashlib.sha256(f"{self.fingerprint} {digest}".encode()).hexdigest()
         self.base = sweep.base()
-        self.grids = [{name: axis.values for name, axis in grid.axes.items()} for grid in sweep.grid] or [{}]
-        sizes = [math.prod(map(len, grid.values())) for grid in self.grids]
-        self.starts = [0, *itertools.accumulate(sizes)]
-        names = dict.fromkeys(name for grid in self.grids for name in grid)
+        self.grids = sweep.grid or (Grid(axes={}),)
+        self.starts = [0, *itertools.accumulate(math.prod(grid.shape) for grid in self.grids)]
+        names = dict.fromkeys(name for grid in self.grids for name in grid.axes)
+        self.conditional = [name for name in dict.fromkeys((*PARAMETERS, *names)) if needs_of(name)]
         self.domains = {name: self._domain(name) for name in names}
-        places = {name: {v: n for n, v in enumerate(values)} for name, values in self.domains.items()}
-        self.grid_codes = [
-            {
-                name: np.array([places[name][v] for v in grid.get(name, [self.base.get(name)])])
-                for name in names
-            }
-            for grid in self.grids
-        ]
+        self._looked_up: dict[str, dict[Any, int]] = {}
         self.groups = self._groups()
+        boxes = [box for group in self.groups for box in group.boxes]
+        for name in self.domains.keys() & set(self.conditional):
+            code = self._places(name)[None]
+            if all(box.fixed.get(name) != code for box in boxes):  # every run has it
+                self.domains[name] = self.domains[name][:-1]
 
     def _domain(self, name: str) -> tuple[Any, ...]:
-        values = (grid.get(name, (self.base.get(name),)) for grid in self.grids)
-        return tuple(dict.fromkeys(itertools.chain.from_iterable(values)))
+        values = [
+            grid.axes[name].values if name in grid.axes else (self.base.get(name),) for grid in self.grids
+        ]
+        present = dict.fromkeys(itertools.chain(*values))
+        if name in self.conditional:  # last, so that it can be left out where it is the value of no run
+            present.pop(None, None)
+            present[None] = None
+        return tuple(present)
+
+    def _places(self, name: str) -> dict[Any, int]:
+        """Give the place of each value of a domain; made when first asked for, a domain may be long."""
+        if name not in self._looked_up:
+            self._looked_up[name] = {value: place for place, value in enumerate(self.domains[name])}
+        return self._looked_up[name]
 
     def _groups(self) -> list[Group]:
-        boxes: dict[Structure, list[Box]] = {}
-        for number, grid in enumerate(self.grids):
-            structural = [name for name in grid if (known := parameter(name)) and known.structural]
-            for choice in itertools.product(*(range(len(grid[name])) for name in structural)):
-                fixed = dict(zip(structural, choice, strict=True))
-                values = {name: grid[name][index] for name, index in fixed.items()}
-                structure = self._structure(self.base | values, "sample" in grid)
-                whole = Box(
-                    number,
-                    tuple(
-                        np.array([fixed[name]]) if name in fixed else np.arange(len(grid[name]))
-                        for name in grid
-                    ),
-                )
-                boxes.setdefault(structure, []).extend(self._not_in_earlier_grids(whole))
-        return [Group(structure, tuple(parts)) for structure, parts in boxes.items() if parts]
+        whole: dict[Structure, list[Box]] = {}
+        kept: dict[Structure, list[Box]] = {}
+        for number in range(len(self.grids)):
+            for structure, box in self._boxes(number):
+                pieces = [box]
+                for earlier in whole.setdefault(structure, []):
+                    # The boxes of one grid have no run in common.
+                    if earlier.grid != number:
+                        pieces = [part for piece in pieces for part in piece.without(earlier)]
+                whole[structure].append(box)
+                kept.setdefault(structure, []).extend(pieces)
+        return [Group(structure, tuple(parts)) for structure, parts in kept.items() if parts]
 
-    def _structure(self, values: Mapping[str, Any], sample_swept: bool) -> Structure:
-        hidden = values["hidden_activation"] or values["activation"]
-        output = values["output_activation"] or values["activation"]
-        one = {"sample": 0} if sample_swept else {}
-        shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS} | one)
+    def _boxes(self, number: int) -> Iterator[tuple[Structure, Box]]:
+        """Give the boxes of a grid whose runs have one structure and the same parameters; equal runs once."""
+        grid, codes = self.grids[number], self._codes(number)
+        names = [name for name in self.conditional if name in self.domains or self.base.get(name) is not None]
+        first = [
+            split(self._deciding(dimension, codes, names), np.arange(n))
+            for dimension, n in zip(grid.dimensions, grid.shape, strict=True)
+        ]
+        for decided in itertools.product(*first):
+            missing = absent(names, self._values(grid, decided))
+            swept = tuple(
+                tuple(name for name in dimension if name not in missing) for dimension in grid.dimensions
+            )
+            second = [
+                split([codes[name] for name in has if name in names and _structural(name)], indices)
+                for has, indices in zip(swept, decided, strict=True)
+            ]
+            fixed = {
+                name: self._places(name)[None if name in missing else self.base.get(name)]
+                for name in self.domains
+                if name in missing or name not in grid.axes
+            }
+            for chosen in itertools.product(*second):
+                structure = self._structure(self._values(grid, chosen) | dict.fromkeys(missing))
+                indices = tuple(
+                    # Without a parameter that it does not have, a point may equal an earlier one.
+                    distinct([codes[name] for name in has], points) if missing & set(dimension) else points
+                    for dimension, has, points in zip(grid.dimensions, swept, chosen, strict=True)
+                )
+                yield structure, Box(number, indices, swept, codes, fixed)
+
+    def _codes(self, number: int) -> dict[str, np.ndarray]:
+        """Give the place in its domain of each value of each axis of a grid."""
+        codes = {}
+        for name, axis in self.grids[number].axes.items():
+            n, domain = len(axis.values), self.domains[name]
+            if axis.values == domain[:n]:  # the usual case, and no need to look up a million values
+                codes[name] = np.arange(n)
+            else:
+                codes[name] = np.fromiter(map(self._places(name).__getitem__, axis.values), np.int64, n)
+        return codes
+
+    def _deciding(
+        self, dimension: tuple[str, ...], codes: Mapping[str, np.ndarray], conditional: Sequence[str]
+    ) -> list[np.ndarray]:
+        """Give the columns of a dimension that decide the structure, or whether conditional parameters exist."""
+        columns = [codes[name] for name in dimension if name not in conditional and _structural(name)]
+        for name in conditional:
+            needed, names = needs_of(name) or ("", ())
+            if needed in dimension and not _structural(needed):
+                among = np.array([value in names for value in self.domains[needed]], np.int64)
+                columns.append(among[codes[needed]])
+        return columns
+
+    def _values(self, grid: Grid, indices: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Give the value of every parameter at the first of the points of each dimension."""
+        digits = [int(points[0]) for points in indices]
+        return self.base | _at(grid, digits)
+
+    def _structure(self, values: Mapping[str, Any]) -> Structure:
+        shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS})
         return Structure(
             layers=values["layers"],
             bias=values["bias"],
-            activations=(hidden,) * (len(values["layers"]) - 2) + (output,),
+            activations=activations(values),
             loss=values["loss"],
             optimizer=values["optimizer"],
             steps=values["steps"],
@@ -211,17 +239,6 @@ class Plan:
             n_samples=shape.n_samples,
             n_validation=shape.n_validation,
         )
-
-    def _not_in_earlier_grids(self, box: Box) -> list[Box]:
-        boxes = [box]
-        mine = self.grid_codes[box.grid]
-        axes = list(self.grids[box.grid])
-        for theirs in self.grid_codes[: box.grid]:
-            shared = {name: np.flatnonzero(np.isin(mine[name], theirs[name])) for name in mine}
-            if all(map(len, shared.values())):
-                inside = tuple(shared[name] for name in axes)
-                boxes = [part for whole in boxes for part in whole.without(inside)]
-        return boxes
 
     @property
     def n_runs(self) -> int:
@@ -301,21 +318,22 @@ class Plan:
             number, position = number + 1, stop
 
     def _decode(self, box: Box, start: int, stop: int) -> Runs:
-        axes = list(self.grids[box.grid])
-        digits = box.digits(start, stop)
-        indices = np.full(stop - start, self.starts[box.grid], np.int64)
-        if axes:
-            shape = tuple(len(self.grids[box.grid][name]) for name in axes)
-            indices += np.ravel_multi_index(digits, shape)
-        by_axis = dict(zip(axes, digits, strict=True))
+        grid, points = self.grids[box.grid], box.points(start, stop)
+        ids = np.full(stop - start, self.starts[box.grid], np.int64)
+        if points:
+            ids += np.ravel_multi_index(points, grid.shape)
         codes = {
-            name: codes[by_axis[name]] if name in by_axis else np.repeat(codes, stop - start)
-            for name, codes in self.grid_codes[box.grid].items()
+            name: np.full(stop - start, box.fixed[name])
+            if name in box.fixed
+            else box.codes[name][points[box.homes[name]]]
+            for name in self.domains
         }
-        return Runs(indices, codes)
+        return Runs(ids, codes)
 
     def parameters(self, run: int) -> dict[str, Any]:
         """Give the value of every parameter of a run, or of the repeated combination that has this id.
+
+        A conditional parameter that the run does not have is None.
 
         Raises
         ------
@@ -325,13 +343,12 @@ class Plan:
         if not 0 <= run < self.starts[-1]:
             raise IndexError(f"there is no run {run}; ids are 0 to {self.starts[-1] - 1}")
         number = bisect.bisect_right(self.starts, run) - 1
-        grid = self.grids[number]
-        values = dict(self.base)
-        index = run - self.starts[number]
-        for name in reversed(grid):
-            index, digit = divmod(index, len(grid[name]))
-            values[name] = grid[name][digit]
-        return values
+        grid, index, digits = self.grids[number], run - self.starts[number], []
+        for n in reversed(grid.shape):
+            index, digit = divmod(index, n)
+            digits.append(digit)
+        values = self.base | _at(grid, digits[::-1])
+        return values | dict.fromkeys(absent(self.conditional, values))
 
     def find(self, values: Mapping[str, Any]) -> int:
         """Give the id of the run with these parameter values, those not named as in `base`.
@@ -342,12 +359,40 @@ class Plan:
             If no grid holds that combination.
         """
         wanted = dict.fromkeys(PARAMETERS) | self.base | dict(values)
-        for start, grid in zip(self.starts, self.grids, strict=False):
-            if any(name not in grid and wanted[name] != self.base.get(name) for name in wanted):
-                continue
-            if all(wanted.get(name) in grid[name] for name in grid):
-                index = 0
-                for name, axis in grid.items():
-                    index = index * len(axis) + axis.index(wanted[name])
-                return start + index
+        missing = absent(self.conditional, wanted)
+        if all(values.get(name) is None for name in missing):
+            wanted |= dict.fromkeys(missing)
+            for start, grid in zip(self.starts, self.grids, strict=False):
+                fixed = self.base | dict.fromkeys(missing)
+                outside = wanted.keys() - grid.axes.keys()
+                if all(wanted[name] == fixed.get(name) for name in outside):
+                    digits = [_find(grid, names, missing, wanted) for names in grid.dimensions]
+                    if -1 not in digits:
+                        return start + _number(digits, grid.shape)
         raise KeyError(f"no run has {values}")
+
+
+def _structural(name: str) -> bool:
+    known = parameter(name)
+    return known is not None and known.structural
+
+
+def _at(grid: Grid, digits: Sequence[int]) -> dict[str, Any]:
+    """Give the value of each axis at one point of each dimension."""
+    dimensions = zip(grid.dimensions, digits, strict=True)
+    return {name: grid.axes[name].values[digit] for names, digit in dimensions for name in names}
+
+
+def _find(grid: Grid, names: Sequence[str], missing: AbstractSet[str], wanted: Mapping[str, Any]) -> int:
+    """Give the first point of a dimension with the wanted values, whatever those of `missing`; -1 if none has."""
+    has = [name for name in names if name not in missing]
+    if not has:
+        return 0
+    point = tuple(wanted.get(name) for name in has)
+    points = zip(*(grid.axes[name].values for name in has), strict=True)
+    return next((digit for digit, values in enumerate(points) if values == point), -1)
+
+
+def _number(digits: Sequence[int], shape: Sequence[int]) -> int:
+    """Give the number that has these digits in row-major order."""
+    return reduce(lambda number, place: number * place[1] + place[0], zip(digits, shape, strict=True), 0)

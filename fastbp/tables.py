@@ -95,10 +95,15 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
     if any(isinstance(value, tuple) for value in domain):
         named = any(isinstance(part, str) for value in domain if isinstance(value, tuple) for part in value)
         number = pa.string() if named else pa.int64() if name == "layers" else pa.float64()
-        lists = [list(value) if isinstance(value, tuple) else [value] for value in domain]
+        lists = [
+            list(value) if isinstance(value, tuple) else None if value is None else [value]
+            for value in domain
+        ]
         return pa.array(lists, pa.list_(number)).take(pa.array(codes))
     if any(value is None for value in domain):
-        numbers = np.array([0 if value is None else value for value in domain])
+        # Beside a bool, 0 would make numbers of the whole column.
+        zero = type(next((value for value in domain if value is not None), 0))()
+        numbers = np.array([zero if value is None else value for value in domain])
         unset = np.array([value is None for value in domain])
         return pa.array(numbers[codes], mask=unset[codes])
     return pa.array(np.array(domain)[codes])

@@ -50,6 +50,8 @@ FIXED = {
     "init": "a",
     **dict.fromkeys(DATA_PARAMETERS),
     "standardise": (),
+    "seed": 0,
+    "sample": None,
     "loss": "mse",
     "optimizer": "sgd",
     "learning_rate": 0.5,

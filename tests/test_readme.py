@@ -15,6 +15,7 @@ from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
+from fastbp.plan import Plan
 from fastbp.sweep import Data, loads
 
 ROOT = Path(__file__).parents[1]
@@ -51,8 +52,10 @@ def test_sql_examples_find_rows(query, folder, monkeypatch):
 
 
 def test_the_sweep_file_loads():
-    (text,) = blocks("toml")
+    text, more = blocks("toml")
     assert len(loads(text).grid[0].axes["learning_rate"].values) == 25
+    both = loads(text[: text.index("[[grid]]")] + more)
+    assert Plan(both).n_runs == 1000 * 3 * 10
 
 
 def test_the_table_is_what_the_first_command_prints(tmp_path, monkeypatch):

@@ -96,6 +96,8 @@ def test_values_and_defaults():
         "scale": "standard",
         "init": "a",
         **NO_DATA_PARAMETERS,
+        "seed": 0,
+        "sample": None,
         "loss": "mse",
         "optimizer": "sgd",
         "learning_rate": 0.1,
@@ -114,7 +116,7 @@ def test_parameters_say_where_they_stand_and_whether_they_split_blocks():
     assert set(PARAMETERS) == set(loads(SMALL).base())
     lanes = {name for name, item in PARAMETERS.items() if not item.structural}
     of_data = {"teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"}
-    assert lanes == {"scale", "init", "learning_rate", "target_loss"} | of_data
+    assert lanes == {"scale", "init", "seed", "learning_rate", "target_loss"} | of_data
     assert PARAMETERS["sample"].section == "data"
     assert all(item.doc.endswith(".") for item in PARAMETERS.values())
 
@@ -1036,13 +1038,15 @@ def test_the_schema_names_and_describes_every_key():
     rule = schema()
     json.dumps(rule)
     sweep = loads(SMALL)
-    assert set(rule["properties"]) == set(type(sweep).model_fields) - {"text"}
+    assert set(rule["properties"]) == set(type(sweep).model_fields) - {"text"} | {"random"}
     for section in ("network", "data", "training", "record"):
         assert set(rule["properties"][section]["properties"]) == set(
             type(getattr(sweep, section)).model_fields
         )
     grid = rule["properties"]["grid"]["items"]
-    assert set(grid["properties"]) == set(PARAMETERS)
+    assert set(grid["properties"]) == {"zip", "repeats", *PARAMETERS}
+    random = rule["properties"]["random"]
+    assert set(random["properties"]) == {"samples", "method", *PARAMETERS}  # its seed is that of the points
     keys = [*rule["properties"].values(), *grid["properties"].values(), *grid["patternProperties"].values()]
     keys += [key for table in rule["properties"].values() for key in table.get("properties", {}).values()]
     assert all(key["description"] for key in keys)

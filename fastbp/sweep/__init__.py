@@ -2,9 +2,9 @@
 
 This page is the public face and imports the others: `draft` (reads the tables), `conflicts` and `fit` (what does
 not fit together, `fit` for the data), `problems` (what a person is told), `parameters` and `values` (what each key
-accepts), `extent` (how much data there are), `grid` (the axes), `overrides` and `locate`. Beside these the package
-may import pydantic, NumPy, tomlkit, tree-sitter and the lists of names in ``fastbp.kernels`` and
-``fastbp.datasets``.
+accepts), `needs` (conditional parameters), `extent` (how much data there are), `grid` (the axes), `random` (the
+points), `json_schema`, `overrides` and `locate`. Beside these the package may import pydantic, NumPy, tomlkit,
+tree-sitter and the lists of names in ``fastbp.kernels`` and ``fastbp.datasets``.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from fastbp.sweep.conflicts import Draft, Finding, weight_shapes
 from fastbp.sweep.draft import base, draft, read
 from fastbp.sweep.extent import Extent, Shape
 from fastbp.sweep.fit import data_conflicts, losses
-from fastbp.sweep.grid import RANGES, Axis, Grid
+from fastbp.sweep.grid import Axis, Grid
+from fastbp.sweep.json_schema import grid_schema, random_schema, table_schema
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
 from fastbp.sweep.parameters import (
     DATA_PARAMETERS,
-    LAYER_PARAMETERS,
-    PARAMETERS,
+        PARAMETERS,
     ROW,
     ROWS,
     SECTIONS,
@@ -45,6 +45,7 @@ from fastbp.sweep.parameters import (
     parameter,
 )
 from fastbp.sweep.problems import Origin, Problem, SweepError, key_text, place
+from fastbp.sweep.random import OF_SCIPY
 from fastbp.sweep.values import RefusedError
 
 __all__ = [
@@ -98,6 +99,7 @@ class Sweep(Section):
     text: str = Field("", repr=False)
     # Where it came from takes no part in what it means: no field.
     _origin: Origin = PrivateAttr(Origin("<string>", "", {}))
+    _drawn: dict[str, list[Any]] = PrivateAttr(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sweep) and all(
@@ -127,7 +129,10 @@ class Sweep(Section):
             "init": {name: self.init[name] for name in sorted(inits)},
             "data": {"x": self.data.x, "y": self.data.y} | self._named(),
             "record": self.record.model_dump(),
-            "grid": [[[name, axis.values] for name, axis in grid.axes.items()] for grid in grids],
+            "grid": [
+                {"axes": [[name, axis.values] for name, axis in grid.axes.items()], "together": grid.together}
+                for grid in grids
+            ],
         }
 
     def _named(self) -> dict[str, Any]:
@@ -161,7 +166,8 @@ class Sweep(Section):
             raise SweepError(place(findings[:MOST_PROBLEMS], self._origin))
 
     def _draft(self, extent: Extent | None) -> Draft:
-        return draft({name: getattr(self, name) for name in SECTIONS}, self.init, self.grid, (), extent)
+        sections = {name: getattr(self, name) for name in SECTIONS}
+        return draft(sections, self.init, self.grid, self._drawn, extent=extent)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the canonical JSON as hexadecimal digits."""
@@ -212,8 +218,10 @@ def loads(text: str, path: str = "<string>", overrides: Sequence[str] = ()) -> S
     if problems:
         raise SweepError(sorted(problems, key=_place_in_the_list))
     sweep = Sweep(**parts.top, **parts.sections, init=parts.init, grid=tuple(parts.grids), text=edited or "")
-    sweep._origin = origin
-    return sweep if edited is not None else sweep.model_copy(update={"text": dumps(sweep)})
+    sweep._origin, sweep._drawn = origin, parts.drawn
+    if edited is None or raw.get("random", {}).get("method") in OF_SCIPY:
+        return sweep.model_copy(update={"text": dumps(sweep)})
+    return sweep
 
 
 def _place_in_the_list(problem: Problem) -> float:
@@ -255,7 +263,7 @@ def _syntax_problem(text: str, path: str, message: str) -> Problem:
 
 
 def dumps(sweep: Sweep) -> str:
-    """Return a TOML text that loads to an equal sweep; axes are written out value by value."""
+    """Return a TOML text that loads to an equal sweep; axes and random points are written out value by value."""
     lines = [f"name = {_toml(sweep.name)}"]
     if sweep.description:
         lines.append(f"description = {_toml(sweep.description)}")
@@ -264,7 +272,8 @@ def dumps(sweep: Sweep) -> str:
     for name, weights in sweep.init.items():
         lines += _table(f"[init.{_toml(name)}]", weights)
     for grid in sweep.grid:
-        lines += _table("[[grid]]", {name: axis.values for name, axis in grid.axes.items()})
+        groups = {"zip": grid.together or None}
+        lines += _table("[[grid]]", groups | {name: axis.values for name, axis in grid.axes.items()})
     return "\n".join(lines) + "\n"
 
 
@@ -277,6 +286,8 @@ def _table(header: str, entries: Mapping[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, tuple) and set(map(type, value)) <= {int, float}:
+        return f"[{', '.join(map(repr, value))}]"  # an axis may have a million values
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
@@ -307,7 +318,13 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fastbp sweep file",
         "type": "object",
-        "properties": {**top, **sections, "init": _init_schema(), "grid": _grid_schema()},
+        "properties": {
+            **top,
+            **sections,
+            "init": _init_schema(),
+            "random": random_schema(),
+            "grid": grid_schema(),
+        },
         "required": ["name"],
         "additionalProperties": False,
     }
@@ -320,19 +337,7 @@ def _described(field: FieldInfo) -> dict[str, Any]:
 
 def _section_schema(model: type[Section]) -> dict[str, Any]:
     properties = {name: _described(field) for name, field in model.model_fields.items()}
-    return _table_schema(str(model.__doc__), properties)
-
-
-def _table_schema(
-    description: str, properties: Mapping[str, Any], patterns: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    return {
-        "description": description,
-        "type": "object",
-        "properties": properties,
-        "patternProperties": patterns or {},
-        "additionalProperties": False,
-    }
+    return table_schema(str(model.__doc__), properties)
 
 
 def _init_schema() -> dict[str, Any]:
@@ -342,31 +347,5 @@ def _init_schema() -> dict[str, Any]:
     return {
         "description": "Given initial weights, a table [init.NAME] each.",
         "type": "object",
-        "additionalProperties": _table_schema("The weights and biases of a network.", {}, patterns),
+        "additionalProperties": table_schema("The weights and biases of a network.", {}, patterns),
     }
-
-
-def _grid_schema() -> dict[str, Any]:
-    axes = {name: _axis_schema(item) for name, item in PARAMETERS.items()}
-    of_layers = {f"^{name}_[1-9][0-9]*$": _axis_schema(item) for name, item in LAYER_PARAMETERS.items()}
-    return {
-        "description": "Several grids are run one after the other.",
-        "type": "array",
-        "items": _table_schema(
-            "Axes; a grid is the product of them, the last one varying fastest.",
-            axes,
-            of_layers,
-        ),
-    }
-
-
-def _axis_schema(item: Parameter) -> dict[str, Any]:
-    """Return the schema of an axis: a list of values or, for numbers, a range."""
-    values = {"type": "array", "items": item.schema, "minItems": 1, "uniqueItems": True}
-    rules = {"number": list(RANGES), "integer": ["arange"]}.get(item.kind or "", [])
-    three = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
-    ranges = [
-        _table_schema(f"The range {rule} = {RANGES[rule].form}.", {rule: three}) | {"required": [rule]}
-        for rule in rules
-    ]
-    return {"description": item.doc, "anyOf": [values, *ranges]}

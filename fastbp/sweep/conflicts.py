@@ -16,6 +16,7 @@ import numpy as np
 from fastbp.sweep.extent import Extent
 from fastbp.sweep.grid import Grid
 from fastbp.sweep.locate import Path
+from fastbp.sweep.needs import deciders, decisive, exists, needs_of
 from fastbp.sweep.parameters import (
     LAYER_PARAMETERS,
     PARAMETERS,
@@ -60,7 +61,9 @@ class Draft:
     extent : Extent or None
         What the sweep file itself or a file of data holds; None where that is not known, and for built-in sets.
     grids : list of Grid
-        At least one; axes that were refused are left out.
+        At least one, crossed with the points of [random]; axes that were refused are left out.
+    drawn : dict
+        The parameters of [random], each with the values that it is chosen from; none where it is a number.
     refused : set of paths
         The tables, parameters and axes that hold a refused value: nothing can be said about what they meet.
     """
@@ -70,22 +73,65 @@ class Draft:
     data: Data
     extent: Extent | None
     grids: Sequence[Grid]
+    drawn: Mapping[str, Sequence[Any]]
     refused: frozenset[Path]
 
     def candidates(self, index: int, name: str) -> list[Candidate]:
-        """Return the values of a parameter in the grid `index`; none where it is unset or refused."""
+        """Return the values of a parameter in the grid `index`, each once; none where it is unset or refused."""
         axis = self.grids[index].axes.get(name)
         if not self.knows(index, name):
             return []
         if axis is not None:
-            return [Candidate(value, ("grid", index, name, k)) for k, value in enumerate(axis.values)]
+            first: dict[Any, int] = {}
+            for place, value in enumerate(axis.values):
+                first.setdefault(value, place)
+            return [Candidate(value, self._path(index, name, place)) for value, place in first.items()]
         value = self.fixed.get(name)
         return [] if value is None else [Candidate(value, (PARAMETERS[name].section, name))]
+
+    def gives(self, index: int, name: str) -> bool:
+        """Return whether a parameter has a value in the grid `index`."""
+        return name in self.grids[index].axes or self.fixed.get(name) is not None
+
+    def _path(self, index: int, name: str, place: int) -> Path:
+        """Return where a value of an axis stands."""
+        if name not in self.drawn:
+            return ("grid", index, name, place)
+        choices, value = self.drawn[name], self.grids[index].axes[name].values[place]
+        return ("random", name, "choice", choices.index(value)) if choices else ("random", name)
+
+    def meetings(self, index: int, *names: str, unset: bool = False) -> Iterator[tuple[Candidate, ...]]:
+        """Yield the combinations of values that parameters take together in the grid `index`, each once.
+
+        There are none where a parameter is unset or refused; with `unset` None stands for its value.
+        """
+        groups = {name: group for group in self.grids[index].together for name in group}
+        together = dict.fromkeys(groups.get(name, (name,)) for name in names)
+        parts = [[name for name in names if name in group] for group in together]
+        for choice in itertools.product(*(self._met(index, part, unset) for part in parts)):
+            met = dict(zip(itertools.chain(*parts), itertools.chain(*choice), strict=True))
+            yield tuple(met[name] for name in names)
+
+    def _met(self, index: int, names: Sequence[str], unset: bool) -> list[tuple[Candidate, ...]]:
+        """Return the combinations of values of parameters that advance together, each once."""
+        none = [Candidate(None, ())] if unset else []
+        candidates = [{item.value: item for item in self.candidates(index, name) or none} for name in names]
+        if len(names) == 1 or not all(candidates):
+            return list(itertools.product(*(items.values() for items in candidates)))
+        axes = self.grids[index].axes
+        points = dict.fromkeys(zip(*(axes[name].values for name in names), strict=False))
+        return [tuple(map(dict.__getitem__, candidates, point)) for point in points]
 
     def knows(self, index: int, name: str) -> bool:
         """Return whether nothing was refused of what a parameter is in the grid `index`."""
         section = PARAMETERS[name].section
-        sources = {("grid", index), ("grid", index, name)}
+        sources = {
+            ("grid", index),
+            ("grid", index, name),
+            ("grid", index, "zip"),
+            ("random",),
+            ("random", name),
+        }
         if name not in self.grids[index].axes:
             sources |= {("grid",), (section,), (section, name)}
         return not self.refused & sources
@@ -116,7 +162,8 @@ def conflicts(draft: Draft) -> list[Finding]:
     """
     found: dict[Path, Finding] = {}
     checks_of_weights = (_undecided, _unfit_weights, _unneeded_weights)
-    for check in (*checks_of_weights, _unfit_layers, _absent_rates, _too_many_runs):
+    checks_of_axes = (_unfit_layers, _absent_rates, _absent_parameters, _too_many_runs)
+    for check in (*checks_of_weights, *checks_of_axes):
         for finding in check(draft):
             found.setdefault(finding.path, finding)
     return list(found.values())
@@ -144,8 +191,7 @@ def _undecided(draft: Draft) -> Iterator[Finding]:
 def _meetings(draft: Draft) -> Iterator[tuple[str, Candidate, Candidate]]:
     """Yield each given init with the layers and the bias that it meets."""
     for index in range(len(draft.grids)):
-        axes = (draft.candidates(index, name) for name in ("init", "layers", "bias"))
-        for init, layers, bias in itertools.product(*axes):
+        for init, layers, bias in draft.meetings(index, "init", "layers", "bias"):
             if init.value in draft.init and ("init", init.value) not in draft.refused:
                 yield init.value, layers, bias
 
@@ -192,24 +238,27 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 def _unfit_layers(draft: Draft) -> Iterator[Finding]:
     """Yield lists with a number a layer that do not fit the layers, and axes of a layer that is not there."""
     for index, grid in enumerate(draft.grids):
+        for name in LAYER_PARAMETERS:
+            if name in grid.axes and tuple not in set(map(type, grid.axes[name].values)):
+                continue  # a long axis of numbers need not meet anything
+            for (values, path), layers in draft.meetings(index, name, "layers"):
+                if isinstance(values, tuple) and len(values) != (depth := len(layers.value) - 1):
+                    noun = f"{name.replace('_', ' ')}s"
+                    message = f"has {len(values)} {noun} but layers {list(layers.value)} have {depth}"
+                    yield Finding(path, f"{message} layers of weights; give one for each", (layers.path,))
         depths = {len(item.value) - 1: item for item in draft.candidates(index, "layers")}
-        given = [(name, item) for name in LAYER_PARAMETERS for item in draft.candidates(index, name)]
-        for (name, (values, path)), (depth, layers) in itertools.product(given, depths.items()):
-            if isinstance(values, tuple) and len(values) != depth:
-                noun = f"{name.replace('_', ' ')}s"
-                message = f"has {len(values)} {noun} but layers {list(layers.value)} have {depth}"
-                yield Finding(path, f"{message} layers of weights; give one for each", (layers.path,))
         for name, (depth, layers) in itertools.product(grid.axes, depths.items()):
             if (of_layer := layer_of(name)) and of_layer[1] > depth:
                 message = f"there is no layer {of_layer[1]}; layers {list(layers.value)} have {depth}"
-                yield Finding(("grid", index, name), f"{message} layers of weights", (layers.path,))
+                where = ("random", name) if name in draft.drawn else ("grid", index, name)
+                yield Finding(where, f"{message} layers of weights", (layers.path,))
 
 
 def _absent_rates(draft: Draft) -> Iterator[Finding]:
     """Yield the layers without a rate where a grid sweeps the rates of single layers alone."""
     for index, grid in enumerate(draft.grids):
         own = {of_layer[1] for name in grid.axes if (of_layer := layer_of(name)) and is_rate(of_layer)}
-        if own and draft.knows(index, "learning_rate") and not draft.candidates(index, "learning_rate"):
+        if own and draft.knows(index, "learning_rate") and not draft.gives(index, "learning_rate"):
             for layers, _ in draft.candidates(index, "layers"):
                 for layer in sorted(set(range(1, len(layers))) - own):
                     message = f"layer {layer} has no learning rate; add an axis learning_rate_{layer}"
@@ -221,7 +270,40 @@ def is_rate(of_layer: tuple[str, int] | None) -> bool:
     return of_layer is not None and of_layer[0] == "learning_rate"
 
 
+def _absent_parameters(draft: Draft) -> Iterator[Finding]:
+    """Yield the conditional parameters that are set or swept though no combination has them."""
+    grids = range(len(draft.grids))
+    for name, value in draft.fixed.items():
+        if value is not None:
+            yield from _unneeded(draft, name, grids, (PARAMETERS[name].section, name))
+    for name in draft.drawn:
+        yield from _unneeded(draft, name, grids, ("random", name))
+    for index, grid in enumerate(draft.grids):
+        for name in grid.axes:
+            if name not in draft.drawn:
+                yield from _unneeded(draft, name, [index], ("grid", index, name))
+
+
+def _unneeded(draft: Draft, name: str, grids: Sequence[int], path: Path) -> Iterator[Finding]:
+    """Yield that a parameter stands at `path` though no combination of these grids has it."""
+    if (needs := needs_of(name)) is None:
+        return
+    deciding = deciders(name)
+    if not all(draft.knows(index, other) for index in grids for other in deciding):
+        return
+    met = [items for index in grids for items in draft.meetings(index, *deciding, unset=True)]
+    combinations = [dict(zip(deciding, (item.value for item in items), strict=True)) for items in met]
+    if any(values.get("layers", ()) is None or exists(name, values) for values in combinations):
+        return  # without layers nobody knows the activations
+    found = ", ".join(
+        dict.fromkeys(quoted(str(v)) for values in combinations for v in decisive(name, values))
+    )
+    message = f"{needs.parameter} {found} has no {name}; those that have it: {', '.join(needs.names)}"
+    causes = tuple(dict.fromkeys(item.path for items in met for item in items))
+    yield Finding(path, f"{message}; remove it or choose one of these", causes)
+
+
 def _too_many_runs(draft: Draft) -> Iterator[Finding]:
     for index, grid in enumerate(draft.grids):
-        if (count := math.prod(len(axis.values) for axis in grid.axes.values())) > MAXIMUM_RUNS:
+        if (count := math.prod(grid.shape)) > MAXIMUM_RUNS:
             yield Finding(("grid", index), f"has {count} runs; a grid may have {MAXIMUM_RUNS}")

@@ -12,7 +12,16 @@ from pydantic import ValidationError
 from fastbp.sweep.conflicts import Draft, Finding, conflicts, is_rate
 from fastbp.sweep.extent import Extent, inline_extent
 from fastbp.sweep.fit import data_conflicts
-from fastbp.sweep.grid import Axis, Grid, read_axis
+from fastbp.sweep.grid import (
+    Axis,
+    Grid,
+    grouped,
+    read_axis,
+    read_count,
+    read_groups,
+    refuse_unequal,
+)
+from fastbp.sweep.locate import Path
 from fastbp.sweep.parameters import (
     LAYER_PARAMETERS,
     PARAMETERS,
@@ -23,6 +32,7 @@ from fastbp.sweep.parameters import (
     layer_of,
     parameter,
 )
+from fastbp.sweep.random import Points, read_random
 from fastbp.sweep.values import (
     RefusedError,
     matrix,
@@ -47,6 +57,7 @@ class Parts(NamedTuple):
     sections: dict[str, Any]
     init: dict[str, dict[str, Any]]
     grids: list[Grid]
+    drawn: dict[str, list[Any]]
     findings: list[Finding]
 
 
@@ -57,13 +68,19 @@ def read(raw: Mapping[str, Any]) -> Parts:
     """
     findings = list(_unknown_tables(raw))
     top = _read_top(raw, findings)
-    sections = {name: _read_section(name, raw.get(name, {}), findings) for name in SECTIONS}
+    sections: dict[str, Any] = {name: _read_section(name, raw.get(name, {}), findings) for name in SECTIONS}
     init = _read_init(raw.get("init", {}), findings)
-    grids = _read_grids(raw.get("grid", []), findings)
+    points, seed = _read_points(raw, findings), sections["network"].seed or 0
+    grids = _read_grids(raw.get("grid", []), points, seed, findings)
     findings += _missing(raw)
-    laid_out = draft(sections, init, grids, findings)
+    random = raw.get("random", {})
+    # Where there are no points, what would have been drawn is unknown: nothing can be said about what it meets.
+    unknown = [] if points.axes or not isinstance(random, dict) else [("random", name) for name in random]
+    refused = [*(finding.path for finding in findings), *unknown]
+    drawn = {name: points.choices.get(name, []) for name in points.axes}
+    laid_out = draft(sections, init, grids, drawn, refused)
     findings += conflicts(laid_out) + data_conflicts(laid_out)
-    return Parts(top, sections, init, grids, findings)
+    return Parts(top, sections, init, grids, drawn, findings)
 
 
 def _read_top(raw: Mapping[str, Any], findings: list[Finding]) -> dict[str, str]:
@@ -77,7 +94,7 @@ def _read_top(raw: Mapping[str, Any], findings: list[Finding]) -> dict[str, str]
 
 
 def _unknown_tables(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    known = [*TOP, *SECTIONS, "init", "grid"]
+    known = [*TOP, *SECTIONS, "init", "random", "grid"]
     for key in raw:
         if key not in known:
             section = next((name for name, model in SECTIONS.items() if key in model.model_fields), None)
@@ -93,6 +110,7 @@ def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
         section = PARAMETERS[key].section
         grids = raw.get("grid") or [{}]
         is_swept = isinstance(grids, list) and all(_sweeps(grid, key) for grid in grids)
+        is_swept |= _sweeps(raw.get("random"), key)
         if not is_swept and _lacks(raw, section, key):
             message = f"is missing; set it in [{section}] or make it an axis of every [[grid]]"
             yield Finding((section, key), message)
@@ -112,7 +130,7 @@ def _missing_data(raw: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _sweeps(grid: Any, key: str) -> bool:
-    """Whether a grid has the axis; the rates of single layers may stand for that of all."""
+    """Whether a grid has the axis, or [random] draws it; the rates of single layers may stand for that of all."""
     if not isinstance(grid, dict):
         return False
     return key in grid or (key == "learning_rate" and any(is_rate(layer_of(name)) for name in grid))
@@ -175,49 +193,105 @@ def _weights(key: str, value: Any) -> Any:
     return matrix(value) if key.startswith("W") else vector(value)
 
 
-def _read_grids(raw: Any, findings: list[Finding]) -> list[Grid]:
-    """Return the grids; axes that are refused are left out."""
+def _read_points(raw: Mapping[str, Any], findings: list[Finding]) -> Points:
+    """Return the points of [random]; none where it is missing or refused."""
+    if "random" not in raw:
+        return Points({}, {})
+    points, refusals = read_random(raw["random"])
+    findings += [Finding(("random", *refusal.path), str(refusal)) for refusal in refusals]
+    return points or Points({}, {})
+
+
+def _read_grids(raw: Any, points: Points, seed: int, findings: list[Finding]) -> list[Grid]:
+    """Return the grids, each crossed with the points; axes that are refused are left out."""
     if not isinstance(raw, list):
         findings.append(Finding(("grid",), f"must be tables [[grid]], with two brackets, not {shown(raw)}"))
         return []
-    return [_read_grid(index, table, findings) for index, table in enumerate(raw)]
+    grids = [_read_grid(index, table, seed, findings) for index, table in enumerate(raw)]
+    if not points.axes:
+        return grids
+    for index, grid in enumerate(grids):
+        for name in points.axes.keys() & grid.axes.keys():
+            message = "is drawn in [random] as well; remove one of the two"
+            findings.append(Finding(("grid", index, name), message, (("random", name),)))
+    return [_crossed(points, grid) for grid in grids or [Grid(axes={})]]
 
 
-def _read_grid(index: int, table: Any, findings: list[Finding]) -> Grid:
+def _crossed(points: Points, grid: Grid) -> Grid:
+    """Return the product of the points, which vary slowest, and a grid."""
+    axes = grid.axes | points.axes
+    ordered = {name: axes[name] for name in (*points.axes, *grid.axes)}
+    groups = (points.axes, *(set(group) - points.axes.keys() for group in grid.together))
+    return Grid(axes=ordered, together=grouped(ordered, groups))
+
+
+def _read_grid(index: int, table: Any, seed: int, findings: list[Finding]) -> Grid:
     axes: dict[str, Axis] = {}
     if not isinstance(table, dict):
         findings.append(Finding(("grid", index), f"must be a table [[grid]], not {shown(table)}"))
         table = {}
+    groups, refused = read_groups(table["zip"], _axis_names(table)) if "zip" in table else ([], [])
+    findings += [Finding(("grid", index, "zip", *refusal.path), str(refusal)) for refusal in refused]
     for name, value in table.items():
-        if (item := parameter(name)) is None:
-            hint = nearest(name, (*PARAMETERS, *(f"{name}_1" for name in LAYER_PARAMETERS)))
+        if name == "zip":
+            continue
+        if name == "repeats":
+            axis, refusals = _read_repeats(table, seed)
+        elif (item := parameter(name)) is None:
+            hint = nearest(name, (*PARAMETERS, *(f"{name}_1" for name in LAYER_PARAMETERS), "zip", "repeats"))
             findings.append(Finding(("grid", index, name), f"unknown parameter{hint}"))
             continue
-        axis, refusals = read_axis(item, value)
+        else:
+            repeatable = bool(refused) or any(name in group for group in groups)
+            axis, refusals = read_axis(item, value, repeatable)
         findings += [Finding(("grid", index, name, *refusal.path), str(refusal)) for refusal in refusals]
         if axis is not None:
-            axes[name] = axis
-    return Grid(axes=axes)
+            axes["seed" if name == "repeats" else name] = axis
+    together = grouped(axes, groups)
+    for group in together:
+        try:
+            refuse_unequal(axes, group)
+        except RefusedError as refusal:
+            findings.append(Finding(("grid", index, "zip"), str(refusal)))
+    return Grid(axes=axes, together=together)
+
+
+def _axis_names(table: Mapping[str, Any]) -> list[str]:
+    return ["seed" if name == "repeats" else name for name in table if name != "zip"]
+
+
+def _read_repeats(table: Mapping[str, Any], seed: int) -> tuple[Axis | None, list[RefusedError]]:
+    """Return the axis of seeds that ``repeats = n`` stands for."""
+    try:
+        if "seed" in table:
+            raise RefusedError("stands for an axis of seeds, and seed is one; remove one of the two")
+        count = read_count(table["repeats"])
+        PARAMETERS["seed"].check(seed + count - 1)
+    except RefusedError as refusal:
+        return None, refusal.all
+    return Axis(values=tuple(range(seed, seed + count))), []
 
 
 def draft(
     sections: Mapping[str, Any],
     init: Mapping[str, Mapping[str, Any]],
     grids: Sequence[Grid],
-    findings: Sequence[Finding] = (),
+    drawn: Mapping[str, Sequence[Any]],
+    refused: Sequence[Path] = (),
     extent: Extent | None = None,
 ) -> Draft:
     """Lay out what was accepted, so that the parts can be held against each other.
 
-    `extent` is that of a file of data; data in the sweep file itself are counted here.
+    `drawn` are the parameters of [random] with the values that each is chosen from; `extent` is that of a file of data; data in the sweep file itself are counted here.
     """
     data = sections["data"]
-    places = (finding.path[: 3 if finding.path[0] in ("grid", "init") else 2] for finding in findings)
+    places = (path[: 3 if path[0] in ("grid", "init") else 2] for path in refused)
     return Draft(
         fixed=base(sections, init),
         init=init,
         data=data,
         extent=inline_extent(data) if data.x or data.y else extent,
         grids=grids or [Grid(axes={})],
+        drawn=drawn,
         refused=frozenset(places),
     )

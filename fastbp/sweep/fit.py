@@ -45,11 +45,7 @@ def losses(draft: Draft) -> frozenset[str]:
 def _meetings(draft: Draft, index: int, names: Sequence[str]) -> Iterator[Chosen]:
     """Yield the values of parameters that meet in a grid, None where unset; nothing where one was refused."""
     if all(draft.knows(index, name) for name in names):
-        axes = [
-            draft.candidates(index, name) or [Candidate(None, (PARAMETERS[name].section, name))]
-            for name in names
-        ]
-        for chosen in itertools.product(*axes):
+        for chosen in draft.meetings(index, *names, unset=True):
             yield dict(zip(names, chosen, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Overrides: ``KEY=VALUE`` texts that replace values of a sweep file, comments kept.
 
-Imports the standard library, `fastbp.sweep.locate`, `fastbp.sweep.parameters` and, only inside functions, tomlkit.
+Imports the standard library, `fastbp.sweep.locate`, `random`, `parameters` and, only inside functions, tomlkit.
 """
 
 import tomllib
@@ -18,6 +18,7 @@ from fastbp.sweep.parameters import (
     layer_of,
     parameter,
 )
+from fastbp.sweep.random import OPTIONS
 from fastbp.sweep.values import (
     RefusedError,
     nearest,
@@ -25,6 +26,7 @@ from fastbp.sweep.values import (
 
 LONG_TEXT = 20_000
 LONG_VALUE = 1_000
+_SAME_AXIS = {"repeats": "seed", "seed": "repeats"}  # one of the two is enough of seeds
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,19 @@ class Override:
         """Set the key in a parsed document to `value`; a parameter that becomes fixed is no axis any more."""
         grids = document.get("grid", [])
         if self.keys[0] == "grid":
+            _unsweep(document, "random", document.get("random"), self.keys[1])
             if not grids:
                 document["grid"] = grids = [{}]
                 grids = document["grid"]
             for grid in _tables(grids):
+                grid.pop(_SAME_AXIS.get(self.keys[1], ""), None)
                 grid[self.keys[1]] = value
             return
-        for grid in _tables(grids):
-            for axis in list(grid):
-                of_layer = layer_of(axis)
-                if self.keys[-1] in (axis, of_layer and of_layer[0]):
-                    del grid[axis]
+        if self.keys[0] != "random":
+            _unsweep(document, "random", document.get("random"), self.keys[-1])
+        if self.keys[0] != "random" or self.keys[1] not in OPTIONS:
+            for grid in _tables(grids):
+                _unsweep(document, "grid", grid, self.keys[-1])
         table = document
         for key in self.keys[:-1]:
             if key not in table:
@@ -78,6 +82,32 @@ class Override:
             if not isinstance(table, MutableMapping):  # the file is wrong there, and says so itself
                 return
         table[self.keys[-1]] = value
+
+
+def _unsweep(document: MutableMapping[str, Any], table: str, axes: Any, fixed: str) -> None:
+    """Remove a parameter that becomes fixed from a grid or from [random]; with it what is left without meaning."""
+    if not isinstance(axes, MutableMapping):
+        return
+    for axis in [name for name in axes if table == "grid" or name not in OPTIONS]:
+        of_layer = layer_of(axis)
+        if fixed in (axis, of_layer and of_layer[0]):
+            del axes[axis]
+            _unzip(axes, axis)
+            if table == "random" and set(axes) <= set(OPTIONS):
+                del document["random"]
+
+
+def _unzip(grid: MutableMapping[str, Any], axis: str) -> None:
+    """Remove an axis from the groups of a grid that advance together."""
+    groups = grid.get("zip")
+    if not isinstance(groups, list):
+        return
+    nested = groups if any(isinstance(group, list) for group in groups) else [groups]
+    kept = [[str(name) for name in group if name != axis] for group in nested if isinstance(group, list)]
+    if kept := [group for group in kept if len(group) > 1]:
+        grid["zip"] = kept
+    else:
+        del grid["zip"]
 
 
 def _tables(grids: Any) -> list[MutableMapping[str, Any]]:
@@ -111,12 +141,17 @@ def _keys(key: str) -> tuple[str, ...]:
         return parts
     if len(parts) == 2 and parts[0] == "grid" and parameter(parts[1]) is not None:
         return parts
+    if len(parts) == 2 and (parts[0], parts[1]) == ("grid", "repeats"):
+        return parts
+    if len(parts) == 2 and parts[0] == "random" and (parts[1] in OPTIONS or parameter(parts[1]) is not None):
+        return parts
     if len(parts) == 3 and parts[0] == "init" and WEIGHT_KEY.fullmatch(parts[2]):
         return parts
     if parameter(key) is not None:
         raise RefusedError(f"{key} can only be an axis; write grid.{key}=[...]")
     dotted = [".".join(place) for place in places.values()]
-    known = [*TOP, *places, *dotted, *(f"grid.{name}" for name in PARAMETERS)]
+    known = [*TOP, *places, *dotted, *(f"grid.{name}" for name in (*PARAMETERS, "repeats"))]
+    known += [f"random.{name}" for name in (*OPTIONS, *PARAMETERS)]
     raise RefusedError(f"unknown key{nearest(key, known)}")
 
 

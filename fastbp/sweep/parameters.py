@@ -7,7 +7,7 @@ Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of n
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
@@ -105,6 +105,9 @@ class Network(Section):
     )
     init: Annotated[str | None, PlainValidator(text), _TEXT] = Field(
         None, description="Which [init.NAME] gives the initial weights; not needed where there is only one."
+    )
+    seed: Annotated[int, PlainValidator(whole(0)), _COUNT] = Field(
+        0, description="The seed of the initial weights."
     )
 
 
@@ -212,6 +215,16 @@ class Record(Section):
     weights: Annotated[bool, _flag, _FLAG] = Field(False, description="Keep the final weights.")
 
 
+class Needs(NamedTuple):
+    """What a conditional parameter hangs on: it exists only where `parameter` has one of the `names`.
+
+    ``parameter`` is one that every run has, such as ``optimizer``; ``activation`` stands for that of any layer.
+    """
+
+    parameter: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of a run: what a section fixes and a grid may sweep.
@@ -228,6 +241,8 @@ class Parameter:
         Returns a value as the sweep keeps it, or raises `RefusedError`.
     schema : dict
         The JSON schema of one value.
+    needs : Needs, optional
+        Where it exists; everywhere if not given. Its field in the section defaults to None.
     """
 
     section: str
@@ -235,6 +250,7 @@ class Parameter:
     doc: str
     check: Check
     schema: dict[str, Any]
+    needs: Needs | None = None
 
     @property
     def kind(self) -> str | None:
@@ -251,11 +267,13 @@ SECTIONS: dict[str, type[Section]] = {
     "record": Record,
 }
 LANE_PARAMETERS = (
-    *("scale", "init", "learning_rate", "target_loss"),
+    *("scale", "init", "seed", "learning_rate", "target_loss"),
     *("teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"),
 )
 # What the sections fix for all runs: no axis.
 NEVER_SWEPT = ("x", "y", "file", "inputs", "targets", "coefficients")
+# Conditional parameters: a run without the named optimizer, loss ... has None, and an axis does not multiply it.
+NEEDS: dict[str, Needs] = {}
 
 
 def _annotated(field: FieldInfo, kind: type[Annotation]) -> Annotation:
@@ -284,6 +302,7 @@ def _parameters() -> dict[str, Parameter]:
             schema=next(
                 item.json_schema or {} for item in field.metadata if isinstance(item, WithJsonSchema)
             ),
+            needs=NEEDS.get(name),
         )
         for section in ("network", "data", "training")
         for name, field in SECTIONS[section].model_fields.items()
