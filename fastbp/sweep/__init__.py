@@ -30,7 +30,7 @@ from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
 from fastbp.sweep.parameters import (
     DATA_PARAMETERS,
-        PARAMETERS,
+    PARAMETERS,
     ROW,
     ROWS,
     SECTIONS,

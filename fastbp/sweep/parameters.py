@@ -1,218 +1,28 @@
 """The parameters of a run: which section of the sweep file holds each, what it accepts, what it means.
 
-The sections are pydantic models, whose fields are checked by `fastbp.sweep.values`; `PARAMETERS` is read off them.
-Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of names in `fastbp.kernels` and
-`fastbp.datasets`.
+`PARAMETERS` is read off the sections, and which of them hang on another off the tables of ``fastbp.kernels``.
+Imports the standard library, pydantic, `fastbp.sweep.sections`, `fastbp.sweep.values` and these tables.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from fastbp.datasets import DATASETS
 from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
-from fastbp.kernels.parametrisations import PARAMETRISATIONS
-from fastbp.sweep.values import (
-    Check,
-    choice,
-    column_names,
-    data_file,
-    file_name,
-    flag,
-    fraction_or_count,
-    matrix,
-    number,
-    rate,
-    rates,
-    scales,
-    standardised,
-    text,
-    unit_counts,
-    vector,
-    whole,
-)
+from fastbp.kernels.schedules import SCHEDULES
+from fastbp.sweep.sections import SECTIONS
+from fastbp.sweep.values import Check, file_name, number, rate, text
 
 Annotation = TypeVar("Annotation")
-MAXIMUM_STEPS = 2**24  # the step of an event is kept in the run's dtype; float32 counts this far
 
-DTYPES = ("float64", "float32")
-Vector = tuple[float, ...]
-Matrix = tuple[tuple[float, ...], ...]
-
-_NUMBER = {"type": "number"}
-ROW = {"type": "array", "items": _NUMBER, "minItems": 1}
-ROWS = {"type": "array", "items": ROW, "minItems": 1}
-_TEXT = WithJsonSchema({"type": "string"})
-_FLAG = WithJsonSchema({"type": "boolean"})
-_LAYERS = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2}
-_RATE = {"type": "number", "minimum": 0}
-_RATES = {"anyOf": [_RATE, {"type": "array", "items": _RATE, "minItems": 1}]}
-_COUNT = WithJsonSchema({"type": "integer", "minimum": 0})
-_POSITIVE = WithJsonSchema({"type": "integer", "minimum": 1})
-_NAMES = WithJsonSchema(
-    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": True}
-)
-_PARTS = {"type": "array", "items": {"enum": ["inputs", "targets"]}, "uniqueItems": True}
-# "number" stands first: a range of fractions can be an axis, a range of counts cannot.
-_SPLIT = {
-    "anyOf": [
-        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        {"type": "integer", "minimum": 0},
-    ]
-}
-_SCALES = {
-    "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"enum": list(PARAMETRISATIONS)}]
-}
-WEIGHT_KEY = re.compile(r"[Wb][1-9][0-9]{0,8}")
-
-_activation = PlainValidator(choice("activation", ACTIVATIONS))
-_ACTIVATION = WithJsonSchema({"enum": list(ACTIVATIONS)})
-_flag = PlainValidator(flag)
-
-
-class Section(BaseModel):
-    """What the tables of a sweep file have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Network(Section):
-    """The shape of the networks, and where their weights come from."""
-
-    layers: Annotated[tuple[int, ...] | None, PlainValidator(unit_counts), WithJsonSchema(_LAYERS)] = Field(
-        None, description="Units of each layer, the inputs first, such as [2, 3, 1]."
-    )
-    bias: Annotated[bool, _flag, _FLAG] = Field(True, description="Whether each unit adds a trained bias.")
-    activation: Annotated[str, _activation, _ACTIVATION] = Field(
-        "sigmoid", description="The activation of every layer."
-    )
-    hidden_activation: Annotated[str | None, _activation, _ACTIVATION] = Field(
-        None, description="The activation of the hidden layers; wins over activation."
-    )
-    output_activation: Annotated[str | None, _activation, _ACTIVATION] = Field(
-        None, description="The activation of the last layer; wins over activation."
-    )
-    scale: Annotated[float | tuple[float, ...] | str, PlainValidator(scales), WithJsonSchema(_SCALES)] = (
-        Field(
-            "standard",
-            description="The multiplier on x @ W: a number, a list with one for each layer of weights, or a name.",
-        )
-    )
-    init: Annotated[str | None, PlainValidator(text), _TEXT] = Field(
-        None, description="Which [init.NAME] gives the initial weights; not needed where there is only one."
-    )
-    seed: Annotated[int, PlainValidator(whole(0)), _COUNT] = Field(
-        0, description="The seed of the initial weights."
-    )
-
-
-class Data(Section):
-    """The samples that the networks are trained on."""
-
-    x: Annotated[Matrix, PlainValidator(matrix), WithJsonSchema(ROWS)] = Field(
-        (), description="The inputs, one row a sample."
-    )
-    y: Annotated[Matrix, PlainValidator(matrix), WithJsonSchema(ROWS)] = Field(
-        (), description="The targets, one row a sample."
-    )
-    file: Annotated[str | None, PlainValidator(data_file), _TEXT] = Field(
-        None, description="A .csv, .parquet or .npz file in place of x and y, relative to the sweep file."
-    )
-    inputs: Annotated[tuple[str, ...] | None, PlainValidator(column_names), _NAMES] = Field(
-        None,
-        description="The file's columns (.npz: arrays) that are inputs; all but the targets if not given.",
-    )
-    targets: Annotated[tuple[str, ...] | None, PlainValidator(column_names), _NAMES] = Field(
-        None, description="The file's columns (.npz: arrays) that are targets."
-    )
-    dataset: Annotated[
-        str | None, PlainValidator(choice("dataset", DATASETS)), WithJsonSchema({"enum": list(DATASETS)})
-    ] = Field(None, description="A built-in data set in place of x and y.")
-    size: Annotated[int | None, PlainValidator(whole(1)), _POSITIVE] = Field(
-        None, description="How many samples the data set has."
-    )
-    features: Annotated[int | None, PlainValidator(whole(1, 1000)), _POSITIVE] = Field(
-        None, description="How many inputs the data set has."
-    )
-    teacher_units: Annotated[int | None, PlainValidator(whole(1, 1000)), _POSITIVE] = Field(
-        None, description="How many hidden units the teacher network has."
-    )
-    coefficients: Annotated[tuple[float, ...] | None, PlainValidator(vector), WithJsonSchema(ROW)] = Field(
-        None, description="The coefficients of the polynomial, the constant first."
-    )
-    noise: Annotated[float | None, PlainValidator(rate), WithJsonSchema(_RATE)] = Field(
-        None,
-        description="The standard deviation of what is added to x, to y where the data set is a regression.",
-    )
-    data_seed: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
-        None, description="Decides the random numbers of the data set."
-    )
-    standardise: Annotated[
-        tuple[str, ...],
-        PlainValidator(standardised),
-        WithJsonSchema({"anyOf": [{"type": "boolean"}, _PARTS]}),
-    ] = Field(
-        (), description="Bring columns to mean 0 and standard deviation 1: true (inputs) or a list of parts."
-    )
-    one_hot: Annotated[bool | None, _flag, _FLAG] = Field(
-        None,
-        description="Whether one column of classes becomes a column a class; texts do unless it is false.",
-    )
-    classes: Annotated[int | None, PlainValidator(whole(1, 10_000)), _POSITIVE] = Field(
-        None, description="How many classes there are; the largest class + 1 if not given."
-    )
-    validation: Annotated[float | None, PlainValidator(fraction_or_count), WithJsonSchema(_SPLIT)] = Field(
-        None, description="The samples that are kept for validation, as a fraction or as a number."
-    )
-    split_seed: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
-        None, description="Decides which samples are trained on, and their order."
-    )
-    samples: Annotated[int | None, PlainValidator(whole(1)), _POSITIVE] = Field(
-        None, description="Train on the first so many samples of the training part."
-    )
-    sample: Annotated[int | None, PlainValidator(whole(0)), _COUNT] = Field(
-        None, description="Train on this one sample, counting from 0; without it on all samples at once."
-    )
-
-
-class Training(Section):
-    """How the networks are trained."""
-
-    loss: Annotated[str, PlainValidator(choice("loss", LOSSES)), WithJsonSchema({"enum": list(LOSSES)})] = (
-        Field("mse", description="The loss that is minimised.")
-    )
-    optimizer: Annotated[
-        str, PlainValidator(choice("optimizer", OPTIMIZERS)), WithJsonSchema({"enum": list(OPTIMIZERS)})
-    ] = Field("sgd", description="The rule that updates the weights.")
-    learning_rate: Annotated[
-        float | tuple[float, ...] | None, PlainValidator(rates), WithJsonSchema(_RATES)
-    ] = Field(None, description="The learning rate, or a list with one for each layer of weights.")
-    steps: Annotated[
-        int | None,
-        PlainValidator(whole(0, MAXIMUM_STEPS)),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAXIMUM_STEPS}),
-    ] = Field(None, description="The number of updates of a run.")
-    dtype: Annotated[str, PlainValidator(choice("dtype", DTYPES)), WithJsonSchema({"enum": list(DTYPES)})] = (
-        Field("float64", description="The floating-point type that is computed in.")
-    )
-    target_loss: Annotated[float | None, PlainValidator(number), WithJsonSchema(_NUMBER)] = Field(
-        None, description="A run whose loss falls to this or below counts as converged."
-    )
-
-
-class Record(Section):
-    """What is kept of a run besides its row in the table of runs."""
-
-    history: Annotated[bool, _flag, _FLAG] = Field(False, description="Keep the loss of every step.")
-    trace: Annotated[bool, _flag, _FLAG] = Field(
-        False, description="Keep every weight, gradient, activation and delta of every step."
-    )
-    weights: Annotated[bool, _flag, _FLAG] = Field(False, description="Keep the final weights.")
+_NUMBER, _RATE = {"type": "number"}, {"type": "number", "minimum": 0}
 
 
 class Needs(NamedTuple):
@@ -260,25 +70,60 @@ class Parameter:
         return next((name for name in types if name in ("number", "integer")), None)
 
 
-SECTIONS: dict[str, type[Section]] = {
-    "network": Network,
-    "data": Data,
-    "training": Training,
-    "record": Record,
-}
+# Numbers that an activation, a loss, an optimizer or a schedule has of its own, and those that all runs may have.
+HYPERPARAMETERS = tuple(
+    dict.fromkeys(
+        name
+        for table in (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES)
+        for entry in table.values()
+        for name in entry.defaults
+    )
+) + ("clip_norm", "warmup_steps", "patience", "min_delta")
 LANE_PARAMETERS = (
-    *("scale", "init", "seed", "learning_rate", "target_loss"),
+    *("scale", "init", "bias_init", "init_scale", "init_offset", "bias_scale", "seed"),
+    *("learning_rate", "target_loss"),
+    *HYPERPARAMETERS,
     *("teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"),
 )
 # What the sections fix for all runs: no axis.
 NEVER_SWEPT = ("x", "y", "file", "inputs", "targets", "coefficients")
+
+
+def _needs() -> dict[str, Needs]:
+    """Read off the tables which parameters hang on the choice of another."""
+    tables: dict[str, Mapping[str, Any]] = {
+        "activation": ACTIVATIONS,
+        "loss": LOSSES,
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+    }
+    having: dict[str, dict[str, list[str]]] = {}
+    for kind, table in tables.items():
+        for name, entry in table.items():
+            for own in entry.defaults:
+                having.setdefault(own, {}).setdefault(kind, []).append(name)
+    having.pop("weight_decay")  # some optimizers have a default of their own, all have the parameter
+    return {own: Needs(kind, tuple(names)) for own, kinds in having.items() for kind, names in kinds.items()}
+
+
 # Conditional parameters: a run without the named optimizer, loss ... has None, and an axis does not multiply it.
-NEEDS: dict[str, Needs] = {}
+NEEDS: dict[str, Needs] = {
+    **_needs(),
+    "seed": Needs("init", tuple(name for name, rule in INITIALIZERS.items() if rule.random)),
+    "bias_scale": Needs("bias_init", tuple(name for name in INITIALIZERS if name != "zeros")),
+    "batch_seed": Needs("batch_order", ("shuffled", "with_replacement")),
+}
 
 
 def _annotated(field: FieldInfo, kind: type[Annotation]) -> Annotation:
     """Return the entry of that type in a field's annotation."""
-    return next(item for item in field.metadata if isinstance(item, kind))
+    annotations = [*field.metadata, *(item for part in get_args(field.annotation) for item in metadata(part))]
+    return next(item for item in annotations if isinstance(item, kind))
+
+
+def metadata(annotation: Any) -> tuple[Any, ...]:
+    """Return what an annotated type carries."""
+    return tuple(getattr(annotation, "__metadata__", ()))
 
 
 def field_check(field: FieldInfo) -> Check:
@@ -299,9 +144,7 @@ def _parameters() -> dict[str, Parameter]:
             structural=name not in LANE_PARAMETERS,
             doc=str(field.description),
             check=field_check(field),
-            schema=next(
-                item.json_schema or {} for item in field.metadata if isinstance(item, WithJsonSchema)
-            ),
+            schema=field_schema(field),
             needs=NEEDS.get(name),
         )
         for section in ("network", "data", "training")

@@ -1,6 +1,6 @@
 """Checks of single values: each takes a value as TOML gives it and returns it as the sweep keeps it, or raises.
 
-Imports the standard library and, for the names of scales, `fastbp.kernels`.
+Imports the standard library and, for names, `fastbp.kernels`.
 """
 
 import difflib
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
 
 Check = Callable[[Any], Any]
@@ -197,6 +198,55 @@ def rate(value: Any) -> float:
     if (result := number(value)) < 0:
         raise RefusedError(f"must be at least 0, not {shown(value)}")
     return result
+
+
+def positive(value: Any) -> float:
+    """Return a finite number above 0."""
+    if (result := number(value)) <= 0:
+        raise RefusedError(f"must be more than 0, not {shown(value)}")
+    return result
+
+
+def share(value: Any) -> float:
+    """Return a number of at least 0 and below 1."""
+    if not 0 <= (result := number(value)) < 1:
+        raise RefusedError(f"must be at least 0 and below 1, not {shown(value)}")
+    return result
+
+
+def activation_names(value: Any) -> str | tuple[str, ...]:
+    """Return the name of an activation, or a tuple with one for each layer of weights."""
+    check = choice("activation", ACTIVATIONS)
+    if type(value) is not list:
+        return str(check(value))
+    if not value:
+        raise RefusedError("is an empty list; give a name, or one name for each layer of weights")
+    return tuple(each(check, value))
+
+
+def frozen_names(value: Any) -> tuple[str, ...]:
+    """Return names of weights and biases, each once, in order."""
+    if type(value) is not list:
+        raise RefusedError(f'must be a list such as ["W1", "b"], not {shown(value)}')
+    return tuple(sorted(set(each(_frozen_name, value))))
+
+
+def _frozen_name(value: Any) -> str:
+    if not re.fullmatch("[Wb]([1-9][0-9]{0,8})?", text(value)):
+        raise RefusedError(f'unknown name {quoted(value)}; known: W1, b1, W2, b2 ..., "W" and "b" for all')
+    return str(value)
+
+
+def measure_names(names: Iterable[str]) -> Check:
+    """Return the check of a list of measures, each once."""
+    check = choice("measure", names)
+
+    def checked(value: Any) -> tuple[str, ...]:
+        if type(value) is not list or not value:
+            raise RefusedError(f'must be a list of names such as ["loss"], not {shown(value)}')
+        return tuple(dict.fromkeys(each(check, value)))
+
+    return checked
 
 
 def rates(value: Any) -> float | tuple[float, ...]:
