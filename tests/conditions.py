@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from fastbp.sweep import parameters
-from fastbp.sweep.parameters import NEEDS, PARAMETERS, SECTIONS, Needs, Training
+from fastbp.sweep.parameters import NEEDS, PARAMETERS, Needs
+from fastbp.sweep.sections import SECTIONS, Training
 from fastbp.sweep.values import choice, rate, whole
 
 OPTIMIZERS = ("sgd", "heavy", "nesterov", "cyclic")

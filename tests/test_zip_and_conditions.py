@@ -20,6 +20,7 @@ from fastbp import plan as plan_module
 from fastbp.plan import Plan
 from fastbp.sweep import SweepError, dumps, loads
 from fastbp.sweep.parameters import PARAMETERS
+from fastbp.tables import axis_column
 
 FIXED = PLAIN | {"momentum": None, "period": None, "slope": None, "spread": None}
 VALUES = {
@@ -396,6 +397,19 @@ def test_an_axis_of_one_optimizer_does_not_multiply_the_others():
         with pytest.raises(KeyError):
             plan.find({"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.25})
         assert Plan(loads(written([grid | {"optimizer": ["heavy"]}]))).domains["momentum"] == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    "domain", [(True, None), (3, None), (0.5, None), ("a", None), ((0.5, 1.0), 2.0, None)]
+)
+def test_a_parameter_that_a_run_lacks_is_null_in_its_column(domain):
+    codes = np.array([*range(len(domain)), 0])
+    values = axis_column("swept", domain, codes).to_pylist()
+    expected = [domain[code] for code in codes]
+    if isinstance(domain[0], tuple):  # a list for each run, or null
+        expected = [None if v is None else list(v) if isinstance(v, tuple) else [v] for v in expected]
+    assert values == expected
+    assert [type(value) for value in values] == [type(value) for value in expected]
 
 
 def test_a_parameter_that_no_run_has():

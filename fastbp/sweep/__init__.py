@@ -28,24 +28,10 @@ from fastbp.sweep.grid import Axis, Grid
 from fastbp.sweep.json_schema import grid_schema, random_schema, table_schema
 from fastbp.sweep.locate import Outline, Path
 from fastbp.sweep.overrides import Override, apply, read_override
-from fastbp.sweep.parameters import (
-    DATA_PARAMETERS,
-    PARAMETERS,
-    ROW,
-    ROWS,
-    SECTIONS,
-    TOP,
-    Data,
-    Network,
-    Parameter,
-    Record,
-    Section,
-    Training,
-    field_schema,
-    parameter,
-)
+from fastbp.sweep.parameters import DATA_PARAMETERS, PARAMETERS, TOP, Parameter, field_schema, parameter
 from fastbp.sweep.problems import Origin, Problem, SweepError, key_text, place
 from fastbp.sweep.random import OF_SCIPY
+from fastbp.sweep.sections import ROW, ROWS, SECTIONS, Data, Network, Record, Section, Training
 from fastbp.sweep.values import RefusedError
 
 __all__ = [
@@ -119,7 +105,7 @@ class Sweep(Section):
     def canonical(self) -> dict[str, Any]:
         """Return what the sweep means as JSON-ready values: how it is written makes no difference."""
         fixed = self.base()
-        grids = self.grid or (Grid(axes={}),)
+        grids = self.grid or (Grid(axes={}))
         swept = set.intersection(*(set(grid.axes) for grid in grids))
         inits = {value for grid in grids for value in _taken(grid, "init", fixed)}
         return {
@@ -176,7 +162,7 @@ class Sweep(Section):
 
 def _taken(grid: Grid, name: str, fixed: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the values that a parameter takes in a grid."""
-    return grid.axes[name].values if name in grid.axes else (fixed[name],)
+    return grid.axes[name].values if name in grid.axes else (fixed[name])
 
 
 def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Sweep:

@@ -17,12 +17,8 @@ from fastbp.sweep.extent import Extent
 from fastbp.sweep.grid import Grid
 from fastbp.sweep.locate import Path
 from fastbp.sweep.needs import deciders, decisive, exists, needs_of
-from fastbp.sweep.parameters import (
-    LAYER_PARAMETERS,
-    PARAMETERS,
-    Data,
-    layer_of,
-)
+from fastbp.sweep.parameters import LAYER_PARAMETERS, PARAMETERS, layer_of
+from fastbp.sweep.sections import Data
 from fastbp.sweep.values import (
     nearest,
     quoted,
@@ -151,7 +147,7 @@ def weight_shapes(layers: Sequence[int], bias: bool) -> dict[str, tuple[int, ...
     for layer, (n_in, n_out) in enumerate(itertools.pairwise(layers), start=1):
         shapes[f"W{layer}"] = (n_in, n_out)
         if bias:
-            shapes[f"b{layer}"] = (n_out,)
+            shapes[f"b{layer}"] = n_out
     return shapes
 
 

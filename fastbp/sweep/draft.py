@@ -22,17 +22,9 @@ from fastbp.sweep.grid import (
     refuse_unequal,
 )
 from fastbp.sweep.locate import Path
-from fastbp.sweep.parameters import (
-    LAYER_PARAMETERS,
-    PARAMETERS,
-    SECTIONS,
-    TOP,
-    WEIGHT_KEY,
-    Section,
-    layer_of,
-    parameter,
-)
+from fastbp.sweep.parameters import LAYER_PARAMETERS, PARAMETERS, TOP, layer_of, parameter
 from fastbp.sweep.random import Points, read_random
+from fastbp.sweep.sections import SECTIONS, WEIGHT_KEY, Section
 from fastbp.sweep.values import (
     RefusedError,
     matrix,

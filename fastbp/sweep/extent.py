@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.datasets import DATASETS
-from fastbp.sweep.parameters import Data
+from fastbp.sweep.sections import Data
 from fastbp.sweep.values import RefusedError
 
 CLASS_LOSS = "cross_entropy"  # takes one target column a class
@@ -125,7 +125,7 @@ def n_outputs(extent: Extent, values: Mapping[str, Any], losses: Collection[str]
         If the targets must be classes and are not; its path is the parameter that asks for it, if there is one.
     """
     key = next((name for name in ("classes", "one_hot") if values[name] not in (None, False)), None)
-    path = () if key is None else (key,)
+    path = () if key is None else (key)
     encoded = is_one_hot(extent, values, losses)
     if not extent.n_targets or not (encoded or values["classes"]):
         return extent.n_targets

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fastbp.sweep.parameters import (
-    Parameter,
-)
+from fastbp.sweep.parameters import Parameter
 from fastbp.sweep.values import (
     MAXIMUM_INTEGER,
     RefusedError,

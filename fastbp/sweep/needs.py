@@ -40,7 +40,7 @@ def decisive(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
     needs = needs_of(name)
     if needs is None:
         return ()
-    return activations(values) if needs.parameter == "activation" else (values[needs.parameter],)
+    return activations(values) if needs.parameter == "activation" else (values[needs.parameter])
 
 
 def exists(name: str, values: Mapping[str, Any]) -> bool:

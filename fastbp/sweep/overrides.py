@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastbp.sweep.locate import Outline, Path
-from fastbp.sweep.parameters import (
-    PARAMETERS,
-    SECTIONS,
-    TOP,
-    WEIGHT_KEY,
-    layer_of,
-    parameter,
-)
+from fastbp.sweep.parameters import PARAMETERS, TOP, layer_of, parameter
 from fastbp.sweep.random import OPTIONS
+from fastbp.sweep.sections import SECTIONS, WEIGHT_KEY
 from fastbp.sweep.values import (
     RefusedError,
     nearest,
@@ -134,7 +128,7 @@ def _keys(key: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in key.split("."))
     places = {name: (section, name) for section, model in SECTIONS.items() for name in model.model_fields}
     if key in TOP:
-        return (key,)
+        return key
     if key in places:
         return places[key]
     if len(parts) == 2 and places.get(parts[1], ("",))[0] == parts[0]:
