@@ -11,8 +11,9 @@ from fastbp.engine import prepare
 from fastbp.kernels import cpu
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import Batch
-from fastbp.kernels.metrics import LOSS_FIRST
-from fastbp.plan import Group, Plan, Runs, Shard, Structure
+from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.structure import Structure
+from fastbp.plan import Group, Plan, Runs, Shard
 from fastbp.sweep import Sweep, weight_shapes
 
 BOUND = {"float64": 1e-6, "float32": 1e-3}
@@ -79,11 +80,13 @@ def check(sweep: Sweep) -> list[Comparison]:
 def _check_group(
     plan: Plan, group: Group, data: DataSource, pool: ThreadPoolExecutor
 ) -> Iterator[Comparison]:
-    structure = group.structure._replace(steps=1)
+    structure = group.structure._replace(
+        steps=1, batch_size=0, stops_at_target=False, stops_on_divergence=False, patient=False
+    )
     networks = NUMBERS // (structure.n_parameters * (len(OFFSETS) + 1))
     runs = _spread(plan, group, max(1, min(RUNS_A_GROUP, networks)))
     n_places = max(1, min(PLACES_A_MATRIX, networks // len(runs.ids)))
-    batch = prepare(plan, structure, runs, data, trace=True)
+    batch = prepare(plan, structure, runs, data, pool, cpu.n_threads(), trace=True)
     weights = batch.runs(batch.w).astype(np.float64)
     cpu.train_batch(batch, pool, cpu.n_threads())
     analytic = batch.runs(batch.trace["g"]).astype(np.float64)
@@ -116,14 +119,16 @@ def _losses_around(plan, structure: Structure, runs: Runs, data, weights, places
         np.repeat(runs.ids, each), {name: np.repeat(codes, each) for name, codes in runs.codes.items()}
     )
     still = structure._replace(steps=0, dtype="float64")
-    batch: Batch = prepare(plan, still, many, data, trace=False, weights=moved.reshape(len(many.ids), -1))
+    batch: Batch = prepare(
+        plan, still, many, data, pool, cpu.n_threads(), trace=False, weights=moved.reshape(len(many.ids), -1)
+    )
     cpu.train_batch(batch, pool, cpu.n_threads())
-    return batch.runs(batch.m)[:, LOSS_FIRST].reshape(n_runs, n_places, len(offsets))
+    return batch.measure("loss_first").reshape(n_runs, n_places, len(offsets))
 
 
 def _compare(name: str, structure: Structure, analytic: np.ndarray, losses: np.ndarray) -> Comparison:
     around, here = losses[..., :-1], losses[..., -1]
-    kinked = any(ACTIVATIONS[name].kinked for name in structure.activations)
+    kinked = LOSSES[structure.loss].kinked or any(ACTIVATIONS[name].kinked for name in structure.activations)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = around @ COEFFICIENTS / STEP
         left, right = (here - around[..., 1]) / STEP, (around[..., 2] - here) / STEP

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastbp.datafiles import Table, read_file
 from fastbp.datasets import DATASETS, SET_PARAMETERS, shuffled
+from fastbp.kernels.losses import LOSSES
 from fastbp.sweep import DATA_PARAMETERS, Extent, Shape, Sweep, SweepError
 from fastbp.sweep.extent import (
     Labels,
@@ -88,6 +89,33 @@ class DataSource:
         else:
             chosen = slice(values["samples"])
         return whole._replace(x=whole.x[chosen], y=whole.y[chosen], samples=whole.samples[chosen])
+
+    def refuse_targets(self, loss: str, values: Mapping[str, Any]) -> None:
+        """Raise `SweepError` where the targets of a run are not what its loss takes.
+
+        Parameters
+        ----------
+        loss : str
+            Key of ``LOSSES``.
+        values : mapping
+            The value of every parameter of [data].
+        """
+        kind = LOSSES[loss].targets
+        if kind == "number":
+            return
+        data = self._prepared(values)
+        y = np.concatenate([data.y, data.y_validation])
+        refusal = {
+            "probability": "targets from 0 to 1" if ((y < 0) | (y > 1)).any() else "",
+            "sign": "targets -1 and 1, or 0 and 1"
+            if not (np.isin(y, [-1, 1]).all() or np.isin(y, [0, 1]).all())
+            else "",
+            "class": "targets that are classes, or probabilities of each class (set one_hot in [data])"
+            if y.shape[1] < 2 or (y < 0).any() or not np.allclose(y.sum(axis=1), 1, atol=1e-6)
+            else "",
+        }[kind]
+        if refusal:
+            raise SweepError([self.sweep.problem(("training", "loss"), f"{loss} takes {refusal}")])
 
     def variants(
         self, base: Mapping[str, Any], domains: Mapping[str, tuple[Any, ...]], codes: Mapping[str, np.ndarray]

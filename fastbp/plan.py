@@ -20,37 +20,16 @@ import numpy as np
 
 from fastbp.boxes import Box, distinct, split
 from fastbp.data import DataSource, load_data
+from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.structure import Structure
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
 from fastbp.sweep.needs import absent, activations, needs_of
+from fastbp.sweep.sections import MAXIMUM_STEPS
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
 BLOCK_BYTES = 2 * 2**30  # by `bytes_a_run`; while it is written a shard takes some four times as much
 BLOCK = 32  # runs: a shard is whole blocks on every machine
-
-
-class Structure(NamedTuple):
-    """What the runs of a group share: all that decides the control flow of a run."""
-
-    layers: tuple[int, ...]
-    bias: bool
-    activations: tuple[str, ...]
-    loss: str
-    optimizer: str
-    steps: int
-    dtype: str
-    n_samples: int
-    n_validation: int = 0
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of weights and biases."""
-        return sum((n_in + self.bias) * n_out for n_in, n_out in itertools.pairwise(self.layers))
-
-    @property
-    def n_units(self) -> int:
-        """Number of units of all layers with weights."""
-        return sum(self.layers[1:])
 
 
 @dataclass(frozen=True)
@@ -130,6 +109,7 @@ class Plan:
         self.conditional = [name for name in dict.fromkeys((*PARAMETERS, *names)) if needs_of(name)]
         self.domains = {name: self._domain(name) for name in names}
         self._looked_up: dict[str, dict[Any, int]] = {}
+        self._numbers: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
         self.groups = self._groups()
         boxes = [box for group in self.groups for box in group.boxes]
         for name in self.domains.keys() & set(self.conditional):
@@ -146,6 +126,16 @@ class Plan:
             present.pop(None, None)
             present[None] = None
         return tuple(present)
+
+    def numbers(self, name: str) -> tuple[np.ndarray | None, np.ndarray]:
+        """Give a domain as an array and where it has no value; None where not all values are numbers."""
+        if name not in self._numbers:
+            domain = self.domains[name]
+            is_unset = np.array([value is None for value in domain])
+            known = [0 if value is None else value for value in domain]
+            plain = set(map(type, known)) <= {int, float}
+            self._numbers[name] = np.array(known) if plain else None, is_unset
+        return self._numbers[name]
 
     def _places(self, name: str) -> dict[Any, int]:
         """Give the place of each value of a domain; made when first asked for, a domain may be long."""
@@ -228,17 +218,46 @@ class Plan:
 
     def _structure(self, values: Mapping[str, Any]) -> Structure:
         shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS})
-        return Structure(
+        n_layers = len(values["layers"]) - 1
+        decay = values["weight_decay"]
+        structure = Structure(
             layers=values["layers"],
             bias=values["bias"],
             activations=activations(values),
             loss=values["loss"],
             optimizer=values["optimizer"],
-            steps=values["steps"],
+            steps=values["steps"] or 0,
             dtype=values["dtype"],
             n_samples=shape.n_samples,
             n_validation=shape.n_validation,
+            schedule=values["schedule"],
+            warms_up=values["warmup_steps"] is not None,
+            clips=values["clip_norm"] is not None,
+            decays=decay is not None or "weight_decay" in OPTIMIZERS[values["optimizer"]].defaults,
+            frozen=tuple(
+                f"{name}{layer + 1}"
+                for layer in range(n_layers)
+                for name in ("W", "b")
+                if name in values["freeze"] or f"{name}{layer + 1}" in values["freeze"]
+            ),
+            batch_size=values["batch_size"] or 0,
+            batch_order=values["batch_order"],
+            batch_seed=values["batch_seed"] or 0,
+            stops_at_target=values["stop_at_target"],
+            stops_on_divergence=values["stop_on_divergence"],
+            patient=values["patience"] is not None,
+            validate_every=values["validate_every"] or 0,
         )
+        if structure.batch_size > structure.n_samples:
+            message = f"batches of {structure.batch_size} samples are larger than the {structure.n_samples} there are"
+            raise SweepError([self.sweep.problem(("training", "batch_size"), f"{message}; take fewer")])
+        if values["epochs"] is not None:
+            structure = structure._replace(steps=values["epochs"] * structure.n_batches)
+        if structure.steps > MAXIMUM_STEPS:
+            message = f"make {structure.steps} steps; a run may have {MAXIMUM_STEPS}"
+            raise SweepError([self.sweep.problem(("training", "epochs"), message)])
+        self.data.refuse_targets(structure.loss, {name: values[name] for name in DATA_PARAMETERS})
+        return structure
 
     @property
     def n_runs(self) -> int:
@@ -267,12 +286,22 @@ class Plan:
     def bytes_a_run(self, structure: Structure) -> int:
         """Give the bytes of a run's rows in all tables, before compression; about those of its arrays as well."""
         record, steps = self.sweep.record, structure.steps
-        runs = 8 * (structure.n_parameters + 16 + len(self.domains))
-        history = 24 * (steps + 1) * record.history
+        runs = 8 * (structure.n_parameters + 24 + len(self.domains))
+        history = (16 + 8 * len(record.measures)) * len(self.steps_kept(structure))
         a_step = 52 * structure.n_parameters + 56 * structure.n_samples * (
             structure.layers[0] + structure.n_units
         )
         return runs + history + a_step * (steps + 1) * record.trace
+
+    def steps_kept(self, structure: Structure) -> np.ndarray:
+        """Give the steps whose measures the history keeps, int64, in order; the last is that of the final weights."""
+        record, steps = self.sweep.record, structure.steps
+        if record.history_log:
+            kept = np.geomspace(1, max(steps, 1), record.history_log).round().astype(np.int64)
+            return np.unique(np.concatenate([[0], kept[kept <= steps], [steps]]))
+        if record.history or record.history_every:
+            return np.unique(np.append(np.arange(0, steps, record.history_every or 1), steps))
+        return np.zeros(0, np.int64)
 
     def data_bytes_a_run(self, structure: Structure) -> int:
         """Give the bytes of the data that a run has for itself; 0 where the runs of a group share them."""

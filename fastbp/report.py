@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fastbp.check import BOUND, Comparison
-from fastbp.engine import network_of
 from fastbp.kernels import cpu
+from fastbp.kernels.structure import network_of
 from fastbp.plan import Plan
 from fastbp.results import Results, read_part
 from fastbp.sweep import Sweep

@@ -17,7 +17,6 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastbp.kernels.metrics import METRICS
 from fastbp.plan import Plan, Shard
 from fastbp.sweep import Sweep
 
@@ -108,7 +107,7 @@ class Store:
         (self.folder / name).mkdir(exist_ok=True)
         partial = self.folder / f".{name}-{part}.partial"
         floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-        measured = [column for column in floats if column in METRICS or name != "runs"]
+        measured = [column for column in floats if column not in self.plan.domains]
         try:
             pq.write_table(
                 table,
@@ -156,7 +155,8 @@ class Store:
 def _recorded(sweep: Sweep) -> list[str]:
     record = sweep.record
     trace = ["parameters", "activations"] * record.trace
-    return ["runs", *["history"] * record.history, *trace, *["weights"] * record.weights]
+    history = bool(record.history or record.history_every or record.history_log)
+    return ["runs", *["history"] * history, *trace, *["weights"] * record.weights]
 
 
 def refuse_other_contents(folder: Path, fingerprint: str) -> None:

@@ -12,15 +12,24 @@ import pyarrow as pa
 
 from fastbp.data import DataSource
 from fastbp.kernels.batch import Batch
-from fastbp.kernels.metrics import METRICS
-from fastbp.plan import Plan, Runs, Structure
+from fastbp.kernels.metrics import METRICS, STEPS, stopping
+from fastbp.kernels.structure import Structure
+from fastbp.plan import Plan, Runs
 
-STATUSES = ("ok", "converged", "diverged")
+STATUSES = ("ok", "converged", "diverged", "stopped")
+# What the sweep file calls the measures of a history, and the metrics that they are.
+MEASURES = {
+    "loss": "loss_last",
+    "gradient_norm": "gradient_norm",
+    "weight_norm": "weight_norm",
+    "score": "score",
+    "validation_loss": "validation_loss",
+    "validation_score": "validation_score",
+}
 STEP_METRICS = ("step_converged", "step_diverged")
 _WITHOUT_STEPS = ("loss_tail", "convergence", "gradient_norm")  # mean nothing for a run of no steps
 
 _NAME = pa.dictionary(pa.int8(), pa.string())
-HISTORY = pa.schema({"run": pa.int64(), "step": pa.int64(), "loss": pa.float64()})
 PARAMETERS = pa.schema(
     {
         "run": pa.int64(),
@@ -53,9 +62,9 @@ def tables(
 ) -> dict[str, pa.Table]:
     """Give the rows of a trained batch in each table that the sweep records."""
     record = plan.sweep.record
-    made = {"runs": runs_table(plan, runs, batch)}
-    if record.history:
-        made["history"] = history_table(runs, batch)
+    made = {"runs": runs_table(plan, structure, runs, batch)}
+    if len(batch.steps_kept):
+        made["history"] = history_table(plan, structure, runs, batch)
     if record.trace:
         made["parameters"] = parameters_table(structure, runs, batch)
         made["activations"] = activations_table(plan, structure, runs, data, batch)
@@ -64,24 +73,68 @@ def tables(
     return made
 
 
-def runs_table(plan: Plan, runs: Runs, batch: Batch) -> pa.Table:
+def runs_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa.Table:
     """Give a row a run: id, swept parameters, status, steps and metrics."""
     columns: dict[str, Any] = {"run": pa.array(runs.ids)}
     for name, codes in runs.codes.items():
         columns[name] = axis_column(name, plan.domains[name], codes)
     measured = batch.runs(batch.m).astype(np.float64)
+    steps = steps_done(batch)
     never = {name: measured[:, METRICS[name]] < 0 for name in STEP_METRICS}
-    status = np.where(~never["step_diverged"], 2, np.where(~never["step_converged"], 1, 0)).astype(np.int8)
+    status = np.where(~never["step_diverged"], 2, np.where(~never["step_converged"], 1, 0))
+    status = np.where((status == 0) & (steps < batch.steps), 3, status).astype(np.int8)
     columns["status"] = pa.DictionaryArray.from_arrays(status, pa.array(STATUSES))
-    columns["steps"] = pa.array(np.full(batch.n_runs, batch.steps, np.int64))
-    for name, row in METRICS.items():
-        values = measured[:, row]
+    columns["steps"] = pa.array(steps)
+    for name, metric, kind in measured_columns(plan):
+        values = measured[:, METRICS[metric]]
         if name in STEP_METRICS:
             columns[name] = pa.array(values.astype(np.int64), mask=never[name])
         else:
-            unknown = np.full(batch.n_runs, batch.steps == 0 and name in _WITHOUT_STEPS)
-            columns[name] = pa.array(values, mask=unknown)
+            columns[name] = pa.array(values, mask=unknown(structure, metric, kind, values, steps))
     return pa.table(columns)
+
+
+def steps_done(batch: Batch) -> np.ndarray:
+    """Give the updates that each run made, int64 (n_runs,)."""
+    if stopping(batch.network):
+        return batch.runs(batch.m[:, STEPS : STEPS + 1])[:, 0].astype(np.int64)
+    return np.full(batch.n_runs, batch.steps, np.int64)
+
+
+def measured_columns(plan: Plan) -> list[tuple[str, str, str | None]]:
+    """Give name, metric and kind of score of each measured column; the same for all shards of a sweep.
+
+    A score is called by what it is, ``r2`` or ``accuracy``, so that a sweep over losses may have both.
+    """
+    structures = [group.structure for group in plan.groups]
+    kinds = dict.fromkeys(score_name(s) for s in structures if s.score)
+    validated = dict.fromkeys(score_name(s) for s in structures if s.n_validation)
+    columns: list[tuple[str, str, str | None]] = [
+        (name, name, None) for name in METRICS if "score" not in name
+    ]
+    if not validated:
+        columns = [column for column in columns if column[0] != "validation_loss"]
+    columns += [(str(kind), "score", kind) for kind in kinds]
+    columns += [(f"validation_{kind}", "validation_score", kind) for kind in validated if kind]
+    return columns
+
+
+def score_name(structure: Structure) -> str | None:
+    """Give what the score of a run is called, None where it has none."""
+    return None if structure.score is None else "r2" if structure.score == "r2" else "accuracy"
+
+
+def unknown(
+    structure: Structure, metric: str, kind: str | None, values: np.ndarray, steps: np.ndarray
+) -> np.ndarray:
+    """Give where a measure means nothing for a run, and is null."""
+    if kind is not None and (kind != score_name(structure) or not structure.score):
+        return np.ones(len(values), bool)
+    if metric.startswith("validation") and not structure.n_validation:
+        return np.ones(len(values), bool)
+    if kind is not None:
+        return ~np.isfinite(values)
+    return (steps == 0) & (metric in _WITHOUT_STEPS)
 
 
 def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Array:
@@ -113,11 +166,35 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
 
 
-def history_table(runs: Runs, batch: Batch) -> pa.Table:
-    """Give a row a run and step: the loss after that many updates."""
-    losses = batch.runs(batch.losses)
-    run, step = _run_and_step(runs.ids, batch.steps + 1, 1)
-    return pa.table([run, step, losses.ravel().astype(np.float64)], HISTORY)
+def history_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa.Table:
+    """Give a row a run and step that is kept: the measures after that many updates."""
+    kept, names = batch.steps_kept, plan.sweep.record.measures
+    values = batch.runs(batch.history).reshape(batch.n_runs, len(kept), len(names)).astype(np.float64)
+    steps = steps_done(batch)
+    happened = kept[None] <= steps[:, None]
+    columns = {
+        "run": np.repeat(runs.ids, len(kept)).reshape(happened.shape)[happened],
+        "step": np.broadcast_to(kept, happened.shape)[happened],
+    }
+    last = (kept[None] == steps[:, None])[happened]
+    for name, metric, kind in history_columns(plan):
+        column = values[..., names.index(name if kind is None else metric)][happened]
+        # At its last weights a run has made no update any more.
+        mask = unknown(structure, metric, kind, column, np.ones(len(column)))
+        columns[name] = pa.array(column, mask=mask | last if metric == "gradient_norm" else mask)
+    return pa.table(columns)
+
+
+def history_columns(plan: Plan) -> list[tuple[str, str, str | None]]:
+    """Give name, metric and kind of score of each column of the history."""
+    found: list[tuple[str, str, str | None]] = []
+    measured = measured_columns(plan)
+    for name in plan.sweep.record.measures:
+        if name.endswith("score"):
+            found += [column for column in measured if column[1] == name]
+        else:
+            found.append((name, MEASURES[name], None))
+    return found
 
 
 def parameters_table(structure: Structure, runs: Runs, batch: Batch) -> pa.Table:

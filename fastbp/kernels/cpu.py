@@ -89,7 +89,7 @@ def estimate_seconds(network: Network, steps: int, n_blocks: int, threads: int) 
     """
     n_parameters, n_units = sizes(network)
     n_products = n_parameters - (n_units if network.bias else 0)
-    a_step = 50 + 2 * n_parameters + network.n_samples * (4.5 * n_products + 18 * n_units)
+    a_step = 50 + 2 * n_parameters + network.batch_size * (4.5 * n_products + 18 * n_units)
     return 1e-9 * a_step * (steps + 0.5) * n_blocks / min(threads, n_blocks)
 
 

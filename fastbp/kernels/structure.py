@@ -126,6 +126,13 @@ class Structure(NamedTuple):
             **{name: ACTIVATIONS[name].defaults for name in dict.fromkeys(self.activations)},
         }
 
+    def tensors(self) -> Iterator[tuple[str, int]]:
+        """Give ``W`` or ``b`` and the number of parameters of each, in their order."""
+        for n_in, n_out in itertools.pairwise(self.layers):
+            yield "W", n_in * n_out
+            if self.bias:
+                yield "b", n_out
+
     def ranges(self) -> list[tuple[int, int, int]]:
         """Give layer, begin and end of each stretch of parameters that are trained."""
         found: list[tuple[int, int, int]] = []

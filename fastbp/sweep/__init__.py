@@ -105,14 +105,14 @@ class Sweep(Section):
     def canonical(self) -> dict[str, Any]:
         """Return what the sweep means as JSON-ready values: how it is written makes no difference."""
         fixed = self.base()
-        grids = self.grid or (Grid(axes={}))
+        grids = self.grid or (Grid(axes={}),)
         swept = set.intersection(*(set(grid.axes) for grid in grids))
         inits = {value for grid in grids for value in _taken(grid, "init", fixed)}
         return {
             "name": self.name,
             # A value that every grid replaces is the value of no run.
             "parameters": {name: None if name in swept else value for name, value in fixed.items()},
-            "init": {name: self.init[name] for name in sorted(inits)},
+            "init": {name: self.init[name] for name in sorted(inits & self.init.keys())},
             "data": {"x": self.data.x, "y": self.data.y} | self._named(),
             "record": self.record.model_dump(),
             "grid": [
@@ -162,7 +162,7 @@ class Sweep(Section):
 
 def _taken(grid: Grid, name: str, fixed: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the values that a parameter takes in a grid."""
-    return grid.axes[name].values if name in grid.axes else (fixed[name])
+    return grid.axes[name].values if name in grid.axes else (fixed[name],)
 
 
 def load(path: str | FilePath, overrides: Sequence[str] = ()) -> Sweep:
@@ -196,7 +196,7 @@ def loads(text: str, path: str = "<string>", overrides: Sequence[str] = ()) -> S
     raw = _parse(text, path)
     changes, problems = _read_overrides(overrides)
     edited = apply(changes, raw, text) if changes else text
-    parts = read(raw)
+    parts = read(raw, FilePath(path).parent)
     origin = Origin(path, text, {keys: change.source for change in changes for keys in change.places(raw)})
     problems += place(parts.findings[:MOST_PROBLEMS], origin)
     if (rest := len(parts.findings) - MOST_PROBLEMS) > 0:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.sweep.extent import Extent
 from fastbp.sweep.grid import Grid
 from fastbp.sweep.locate import Path
@@ -147,7 +148,7 @@ def weight_shapes(layers: Sequence[int], bias: bool) -> dict[str, tuple[int, ...
     for layer, (n_in, n_out) in enumerate(itertools.pairwise(layers), start=1):
         shapes[f"W{layer}"] = (n_in, n_out)
         if bias:
-            shapes[f"b{layer}"] = n_out
+            shapes[f"b{layer}"] = (n_out,)
     return shapes
 
 
@@ -166,22 +167,20 @@ def conflicts(draft: Draft) -> list[Finding]:
 
 
 def _undecided(draft: Draft) -> Iterator[Finding]:
-    known = ", ".join(draft.init)
+    known = [*draft.init, *INITIALIZERS]
+    for name in draft.init:
+        if name in INITIALIZERS:
+            message = f"{name} is the name of a rule that draws weights; choose another"
+            yield Finding(("init", name), message)
     for index in range(len(draft.grids)):
         candidates = draft.candidates(index, "init")
-        if not draft.init:
-            if ("init",) not in draft.refused:
-                yield Finding(
-                    ("init",), "is missing; add a table [init.NAME] with the weights W1, b1, W2 ..."
-                )
-        elif not candidates and draft.knows(index, "init"):
-            message = f"is undecided among {known}; set it in [network] or make it an axis of every [[grid]]"
+        if not candidates and draft.knows(index, "init"):
+            message = f"is undecided among {', '.join(draft.init)}; set it in [network] or make it an axis of every [[grid]]"
             yield Finding(("network", "init"), message)
         for value, path in candidates:
-            if draft.init and value not in draft.init:
-                yield Finding(
-                    path, f"unknown init {quoted(value)}{nearest(value, draft.init)}; known: {known}"
-                )
+            if value not in known and ("init",) not in draft.refused:
+                message = f"unknown init {quoted(value)}{nearest(value, known)}; known: {', '.join(known)}"
+                yield Finding(path, message)
 
 
 def _meetings(draft: Draft) -> Iterator[tuple[str, Candidate, Candidate]]:

@@ -5,6 +5,8 @@ Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -24,21 +26,29 @@ from fastbp.sweep.grid import (
 from fastbp.sweep.locate import Path
 from fastbp.sweep.parameters import LAYER_PARAMETERS, PARAMETERS, TOP, layer_of, parameter
 from fastbp.sweep.random import Points, read_random
+from fastbp.sweep.rules import training_conflicts
 from fastbp.sweep.sections import SECTIONS, WEIGHT_KEY, Section
 from fastbp.sweep.values import (
     RefusedError,
+    at,
     matrix,
     nearest,
     shown,
     vector,
 )
+from fastbp.sweep.weights import read_weights
+
+DEFAULT_INIT = "glorot_uniform"  # Keras' choice
 
 
 def base(sections: Mapping[str, Any], init: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fixed value of every parameter; a single ``[init.NAME]`` needs no mention in the file."""
+    """Return the fixed value of every parameter.
+
+    A single ``[init.NAME]`` needs no mention in the file; where there is none, weights are drawn.
+    """
     fixed = {name: getattr(sections[item.section], name) for name, item in PARAMETERS.items()}
-    if fixed["init"] is None and len(init) == 1:
-        fixed["init"] = next(iter(init))
+    if fixed["init"] is None and len(init) < 2:
+        fixed["init"] = next(iter(init), DEFAULT_INIT)
     return fixed
 
 
@@ -53,15 +63,16 @@ class Parts(NamedTuple):
     findings: list[Finding]
 
 
-def read(raw: Mapping[str, Any]) -> Parts:
+def read(raw: Mapping[str, Any], folder: FilePath) -> Parts:
     """Check parsed TOML: each value by itself, then all of them against each other.
 
+    `folder` is where files of weights are looked for.
     Every table is read whatever the others hold, so that all problems of a file are found at once.
     """
     findings = list(_unknown_tables(raw))
     top = _read_top(raw, findings)
     sections: dict[str, Any] = {name: _read_section(name, raw.get(name, {}), findings) for name in SECTIONS}
-    init = _read_init(raw.get("init", {}), findings)
+    init = _read_init(raw.get("init", {}), folder, findings)
     points, seed = _read_points(raw, findings), sections["network"].seed or 0
     grids = _read_grids(raw.get("grid", []), points, seed, findings)
     findings += _missing(raw)
@@ -72,6 +83,7 @@ def read(raw: Mapping[str, Any]) -> Parts:
     drawn = {name: points.choices.get(name, []) for name in points.axes}
     laid_out = draft(sections, init, grids, drawn, refused)
     findings += conflicts(laid_out) + data_conflicts(laid_out)
+    findings += training_conflicts(laid_out, sections["record"])
     return Parts(top, sections, init, grids, drawn, findings)
 
 
@@ -98,13 +110,14 @@ def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what a run cannot do without and neither a section nor every grid gives."""
     if "name" not in raw:
         yield Finding(("name",), 'is missing; add name = "..." on the first line')
-    for key in ("layers", "learning_rate", "steps"):
-        section = PARAMETERS[key].section
+    for key, other in (("layers", None), ("learning_rate", None), ("steps", "epochs")):
+        section, keys = PARAMETERS[key].section, (key, *([other] if other else []))
         grids = raw.get("grid") or [{}]
-        is_swept = isinstance(grids, list) and all(_sweeps(grid, key) for grid in grids)
-        is_swept |= _sweeps(raw.get("random"), key)
-        if not is_swept and _lacks(raw, section, key):
-            message = f"is missing; set it in [{section}] or make it an axis of every [[grid]]"
+        is_swept = isinstance(grids, list) and all(_sweeps(grid, *keys) for grid in grids)
+        is_swept |= _sweeps(raw.get("random"), *keys)
+        if not is_swept and all(_lacks(raw, section, name) for name in keys):
+            instead = f", or {other}" if other else ""
+            message = f"is missing; set it{instead} in [{section}] or make it an axis of every [[grid]]"
             yield Finding((section, key), message)
     yield from _missing_data(raw)
 
@@ -121,11 +134,12 @@ def _missing_data(raw: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("data", key), message)
 
 
-def _sweeps(grid: Any, key: str) -> bool:
-    """Whether a grid has the axis, or [random] draws it; the rates of single layers may stand for that of all."""
+def _sweeps(grid: Any, *keys: str) -> bool:
+    """Whether a grid has an axis, or [random] draws it; the rates of single layers may stand for that of all."""
     if not isinstance(grid, dict):
         return False
-    return key in grid or (key == "learning_rate" and any(is_rate(layer_of(name)) for name in grid))
+    rates = "learning_rate" in keys and any(is_rate(layer_of(name)) for name in grid)
+    return rates or any(key in grid for key in keys)
 
 
 def _lacks(raw: Mapping[str, Any], section: str, key: str) -> bool:
@@ -159,7 +173,7 @@ def _read_section(name: str, raw: Any, findings: list[Finding]) -> Section:
         return model.model_validate({key: value for key, value in raw.items() if key not in refused})
 
 
-def _read_init(raw: Any, findings: list[Finding]) -> dict[str, dict[str, Any]]:
+def _read_init(raw: Any, folder: FilePath, findings: list[Finding]) -> dict[str, dict[str, Any]]:
     """Return the given weights; None in place of what is refused."""
     if not isinstance(raw, dict):
         findings.append(Finding(("init",), f"must be tables [init.NAME], not {shown(raw)}"))
@@ -170,6 +184,12 @@ def _read_init(raw: Any, findings: list[Finding]) -> dict[str, dict[str, Any]]:
             message = f"must be a table [init.NAME] with W1, b1 ..., not {shown(table)}"
             findings.append(Finding(("init", name), message))
             continue
+        if "file" in table:
+            try:
+                tables[name] = at("file", partial(read_weights, folder), _alone(table))
+            except RefusedError as refusal:
+                findings += [Finding(("init", name, *part.path), str(part)) for part in refusal.all]
+            continue
         for key, value in table.items():
             try:
                 tables[name][key] = _weights(key, value)
@@ -177,6 +197,14 @@ def _read_init(raw: Any, findings: list[Finding]) -> dict[str, dict[str, Any]]:
                 findings += [Finding(("init", name, key, *part.path), str(part)) for part in refusal.all]
                 tables[name][key] = None
     return tables
+
+
+def _alone(table: Mapping[str, Any]) -> Any:
+    """Return the name of the file of a table that holds nothing else."""
+    if len(table) > 1:
+        other = next(key for key in table if key != "file")
+        raise RefusedError(f"holds all weights; remove {other}, or the file")
+    return table["file"]
 
 
 def _weights(key: str, value: Any) -> Any:

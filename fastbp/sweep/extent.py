@@ -125,7 +125,7 @@ def n_outputs(extent: Extent, values: Mapping[str, Any], losses: Collection[str]
         If the targets must be classes and are not; its path is the parameter that asks for it, if there is one.
     """
     key = next((name for name in ("classes", "one_hot") if values[name] not in (None, False)), None)
-    path = () if key is None else (key)
+    path = () if key is None else (key,)
     encoded = is_one_hot(extent, values, losses)
     if not extent.n_targets or not (encoded or values["classes"]):
         return extent.n_targets

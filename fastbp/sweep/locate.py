@@ -109,7 +109,7 @@ def _keys(node: Any) -> Path:
     try:
         table: Any = tomllib.loads(f"{node.text.decode()} = 0")
     except tomllib.TOMLDecodeError:  # only in a text that is itself not TOML
-        return node.text.decode()
+        return (node.text.decode(),)
     path: list[str] = []
     while isinstance(table, dict):
         ((key, table),) = table.items()

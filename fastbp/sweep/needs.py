@@ -8,7 +8,10 @@ from typing import Any
 
 from fastbp.sweep.parameters import Needs, parameter
 
-_DECIDERS = {"activation": ("activation", "hidden_activation", "output_activation", "layers")}
+_DECIDERS = {
+    "activation": ("activation", "hidden_activation", "output_activation", "layers"),
+    "init": ("init", "bias_init"),  # either may draw
+}
 
 
 def activations(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -40,7 +43,9 @@ def decisive(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
     needs = needs_of(name)
     if needs is None:
         return ()
-    return activations(values) if needs.parameter == "activation" else (values[needs.parameter])
+    if needs.parameter == "init":
+        return values["init"], values["bias_init"]
+    return activations(values) if needs.parameter == "activation" else (values[needs.parameter],)
 
 
 def exists(name: str, values: Mapping[str, Any]) -> bool:

@@ -128,7 +128,7 @@ def _keys(key: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in key.split("."))
     places = {name: (section, name) for section, model in SECTIONS.items() for name in model.model_fields}
     if key in TOP:
-        return key
+        return (key,)
     if key in places:
         return places[key]
     if len(parts) == 2 and places.get(parts[1], ("",))[0] == parts[0]:
