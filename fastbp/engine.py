@@ -143,7 +143,7 @@ def run_data(plan: Plan, runs: Runs, data: DataSource) -> tuple[np.ndarray, np.n
 def initial_weights(
     plan: Plan, structure: Structure, runs: Runs, pool: ThreadPoolExecutor, threads: int
 ) -> np.ndarray:
-    """Give the parameters that each run starts from: (n_runs, n_parameters), or in blocks as `pack` lays them out."""
+    """Give the parameters that each run starts from: (n_runs, n_parameters), or in blocks as by `pack`."""
     pairs = coded(plan, runs, ("init", "bias_init"))
     if len(pairs) == 1:
         return weights_of(plan, structure, runs, pairs[0][0], pool, threads)

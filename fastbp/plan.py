@@ -249,7 +249,8 @@ class Plan:
             validate_every=values["validate_every"] or 0,
         )
         if structure.batch_size > structure.n_samples:
-            message = f"batches of {structure.batch_size} samples are larger than the {structure.n_samples} there are"
+            there = f"the {structure.n_samples} samples there are"
+            message = f"a batch of {structure.batch_size} is larger than {there}"
             raise SweepError([self.sweep.problem(("training", "batch_size"), f"{message}; take fewer")])
         if values["epochs"] is not None:
             structure = structure._replace(steps=values["epochs"] * structure.n_batches)
@@ -294,7 +295,7 @@ class Plan:
         return runs + history + a_step * (steps + 1) * record.trace
 
     def steps_kept(self, structure: Structure) -> np.ndarray:
-        """Give the steps whose measures the history keeps, int64, in order; the last is that of the final weights."""
+        """Give the steps whose measures the history keeps, int64, in order; the last is the end."""
         record, steps = self.sweep.record, structure.steps
         if record.history_log:
             kept = np.geomspace(1, max(steps, 1), record.history_log).round().astype(np.int64)

@@ -40,9 +40,9 @@ def examples(n):
 class Experiment:
     """Runs of one network.
 
-    x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype is
-    that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters by
-    name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
+    x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype
+    is that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters
+    by name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
     """
 
     layers: tuple[int, ...]
@@ -157,7 +157,7 @@ def experiments(
     per_run=False,
     losses=None,
 ):
-    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any loss that goes with the last."""
+    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any fitting loss."""
     layers = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
     hidden = [name for name in activations if name in HIDDEN]
     output = draw(st.sampled_from(activations))

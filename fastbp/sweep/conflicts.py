@@ -175,7 +175,8 @@ def _undecided(draft: Draft) -> Iterator[Finding]:
     for index in range(len(draft.grids)):
         candidates = draft.candidates(index, "init")
         if not candidates and draft.knows(index, "init"):
-            message = f"is undecided among {', '.join(draft.init)}; set it in [network] or make it an axis of every [[grid]]"
+            advice = "set it in [network] or make it an axis of every [[grid]]"
+            message = f"is undecided among {', '.join(draft.init)}; {advice}"
             yield Finding(("network", "init"), message)
         for value, path in candidates:
             if value not in known and ("init",) not in draft.refused:

@@ -302,7 +302,8 @@ def draft(
 ) -> Draft:
     """Lay out what was accepted, so that the parts can be held against each other.
 
-    `drawn` are the parameters of [random] with the values that each is chosen from; `extent` is that of a file of data; data in the sweep file itself are counted here.
+    `drawn` are the parameters of [random] with the values that each is chosen from; `extent` is that of a file
+    of data; data in the sweep file itself are counted here.
     """
     data = sections["data"]
     places = (path[: 3 if path[0] in ("grid", "init") else 2] for path in refused)

@@ -176,7 +176,7 @@ def _unfit_ends(
             found = f"data.{key} has" if inline else f"{extent.source} has"
             found = f"{found} {columns} {classes or ('columns' if inline else noun)}"
             # Among many layers the odd one is named; where there is one, the data.
-            where: Path = path if path[0] == "grid" or not inline else ("data", key)
+            where: Path = path if path[0] in ("grid", "random") or not inline else ("data", key)
             message = f"layers {list(layers)} {verb} with {units} but {found}; make them equal"
             yield Finding(where, message, (path, ("data", key), ("data", "dataset"), ("data", "file")))
 

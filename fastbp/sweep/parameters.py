@@ -71,14 +71,15 @@ class Parameter:
 
 
 # Numbers that an activation, a loss, an optimizer or a schedule has of its own, and those that all runs may have.
-HYPERPARAMETERS = tuple(
-    dict.fromkeys(
+HYPERPARAMETERS = (
+    *dict.fromkeys(
         name
         for table in (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES)
         for entry in table.values()
         for name in entry.defaults
-    )
-) + ("clip_norm", "warmup_steps", "patience", "min_delta")
+    ),
+    *("clip_norm", "warmup_steps", "patience", "min_delta"),
+)
 LANE_PARAMETERS = (
     *("scale", "init", "bias_init", "init_scale", "init_offset", "bias_scale", "seed"),
     *("learning_rate", "target_loss"),

@@ -5,7 +5,7 @@ Imports the standard library, pydantic, `fastbp.sweep.values` and the lists of n
 """
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
@@ -74,6 +74,7 @@ _SCALES = {
 MEASURES = ("loss", "gradient_norm", "weight_norm", "score", "validation_loss", "validation_score")
 WEIGHT_KEY = re.compile(r"[Wb][1-9][0-9]{0,8}")
 
+_FOR_BIASES = [name for name, rule in INITIALIZERS.items() if rule.for_biases]
 _ACTIVATION = {"enum": list(ACTIVATIONS)}
 _ACTIVATIONS = {"anyOf": [_ACTIVATION, {"type": "array", "items": _ACTIVATION, "minItems": 1}]}
 _FREEZE = {
@@ -85,12 +86,21 @@ _MEASURES = {"type": "array", "items": {"enum": list(MEASURES)}, "minItems": 1, 
 _COUNT_OF_STEPS = {"type": "integer", "minimum": 0, "maximum": MAXIMUM_STEPS}
 
 
-def _one_of(noun: str, names: Any) -> Any:
-    """Return the annotation of a name out of a table."""
-    return Annotated[str, PlainValidator(choice(noun, names)), WithJsonSchema({"enum": list(names)})]
-
-
-Activation = _one_of("activation", ACTIVATIONS)
+Activation = Annotated[str, PlainValidator(choice("activation", ACTIVATIONS)), WithJsonSchema(_ACTIVATION)]
+Loss = Annotated[str, PlainValidator(choice("loss", LOSSES)), WithJsonSchema({"enum": list(LOSSES)})]
+Optimizer = Annotated[
+    str, PlainValidator(choice("optimizer", OPTIMIZERS)), WithJsonSchema({"enum": list(OPTIMIZERS)})
+]
+Schedule = Annotated[
+    str, PlainValidator(choice("schedule", SCHEDULES)), WithJsonSchema({"enum": list(SCHEDULES)})
+]
+BatchOrder = Annotated[
+    str, PlainValidator(choice("batch_order", ORDERS)), WithJsonSchema({"enum": list(ORDERS)})
+]
+BiasInit = Annotated[
+    str, PlainValidator(choice("bias_init", _FOR_BIASES)), WithJsonSchema({"enum": _FOR_BIASES})
+]
+Dtype = Annotated[str, PlainValidator(choice("dtype", DTYPES)), WithJsonSchema({"enum": list(DTYPES)})]
 Flag = Annotated[bool, PlainValidator(flag), _FLAG]
 Text = Annotated[str, PlainValidator(text), _TEXT]
 Number = Annotated[float, PlainValidator(number), WithJsonSchema(_NUMBER)]
@@ -145,7 +155,7 @@ class Network(Section):
         description="Where the initial weights come from: a rule that draws them or an [init.NAME]; the only "
         "[init.NAME], or else glorot_uniform, if not given.",
     )
-    bias_init: _one_of("bias_init", [name for name, rule in INITIALIZERS.items() if rule.for_biases]) = Field(
+    bias_init: BiasInit = Field(
         "zeros", description="The rule that draws the initial biases where init is one that draws."
     )
     init_scale: Number = Field(1.0, description="Multiplies the initial weights W.")
@@ -226,11 +236,9 @@ class Data(Section):
 class Training(Section):
     """How the networks are trained."""
 
-    loss: _one_of("loss", LOSSES) = Field("mse", description="The loss that is minimised.")
+    loss: Loss = Field("mse", description="The loss that is minimised.")
     huber_delta: Positive | None = Field(None, description="The error from which on huber grows as a line.")
-    optimizer: _one_of("optimizer", OPTIMIZERS) = Field(
-        "sgd", description="The rule that updates the weights."
-    )
+    optimizer: Optimizer = Field("sgd", description="The rule that updates the weights.")
     learning_rate: (
         Annotated[float | tuple[float, ...], PlainValidator(rates), WithJsonSchema(_RATES)] | None
     ) = Field(None, description="The learning rate, or a list with one for each layer of weights.")
@@ -246,9 +254,7 @@ class Training(Section):
     clip_norm: Positive | None = Field(
         None, description="The largest norm of a run's gradient; a longer one is shortened to it."
     )
-    schedule: _one_of("schedule", SCHEDULES) = Field(
-        "constant", description="How the learning rate changes from step to step."
-    )
+    schedule: Schedule = Field("constant", description="How the learning rate changes from step to step.")
     decay_steps: Positive | None = Field(
         None, description="The steps that the schedule's formula counts in; to the end if cosine or linear."
     )
@@ -265,13 +271,9 @@ class Training(Section):
     batch_size: AtLeastOne | None = Field(
         None, description="The samples of one update; all of them if not given."
     )
-    batch_order: _one_of("batch_order", ORDERS) = Field(
-        "shuffled", description="How batches take the samples."
-    )
+    batch_order: BatchOrder = Field("shuffled", description="How batches take the samples.")
     batch_seed: Count | None = Field(None, description="The seed of the order of the samples.")
-    dtype: _one_of("dtype", DTYPES) = Field(
-        "float64", description="The floating-point type that is computed in."
-    )
+    dtype: Dtype = Field("float64", description="The floating-point type that is computed in.")
     target_loss: Number | None = Field(
         None, description="A run whose loss falls to this or below counts as converged."
     )

@@ -11,7 +11,7 @@ from fastbp.sweep.values import RefusedError, quoted, text
 
 
 def read_weights(folder: Path, name: Any) -> dict[str, Any]:
-    """Return the arrays W1, b1, W2 ... of an ``.npz`` file, relative to `folder`, as rows; or raise `RefusedError`.
+    """Return the arrays W1, b1, W2 ... of an ``.npz`` file, relative to `folder`, as rows.
 
     Arrays that hold Python objects are refused: reading them could run any code.
     """
