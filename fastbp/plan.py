@@ -23,7 +23,7 @@ from fastbp.data import DataSource, load_data
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.structure import Structure
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
-from fastbp.sweep.needs import absent, activations, needs_of
+from fastbp.sweep.needs import absent, activations, decides_alike, deciders, needs_of
 from fastbp.sweep.sections import MAXIMUM_STEPS
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
@@ -204,11 +204,11 @@ class Plan:
     ) -> list[np.ndarray]:
         """Give the columns of a dimension that decide the structure, or whether conditional parameters exist."""
         columns = [codes[name] for name in dimension if name not in conditional and _structural(name)]
-        for name in conditional:
-            needed, names = needs_of(name) or ("", ())
-            if needed in dimension and not _structural(needed):
-                among = np.array([value in names for value in self.domains[needed]], np.int64)
-                columns.append(among[codes[needed]])
+        for name, decider in ((name, decider) for name in conditional for decider in deciders(name)):
+            if decider in dimension and not _structural(decider):
+                alike = [decides_alike(name, decider, value) for value in self.domains[decider]]
+                _, among = np.unique(np.array(alike), axis=0, return_inverse=True)
+                columns.append(among.ravel()[codes[decider]])
         return columns
 
     def _values(self, grid: Grid, indices: Sequence[np.ndarray]) -> dict[str, Any]:

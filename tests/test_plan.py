@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastbp import plan as plan_module
 from fastbp.plan import BLOCK, Plan
-from fastbp.sweep import DATA_PARAMETERS, loads
+from fastbp.sweep import PARAMETERS, loads
 
 TEXT = """\
 name = "planned"
@@ -41,25 +41,28 @@ learning_rate = 0.5
 steps = 2
 """
 FIXED = {
+    **dict.fromkeys(PARAMETERS),
     "scale": "standard",
     "layers": (2, 2, 1),
     "bias": True,
     "activation": "tanh",
-    "hidden_activation": None,
-    "output_activation": None,
+    "freeze": (),
     "init": "a",
-    **dict.fromkeys(DATA_PARAMETERS),
+    "bias_init": "zeros",
+    "init_scale": 1.0,
+    "init_offset": 0.0,
     "standardise": (),
-    "seed": 0,
-    "sample": None,
     "loss": "mse",
     "optimizer": "sgd",
     "learning_rate": 0.5,
     "learning_rate_1": None,
     "learning_rate_2": None,
+    "schedule": "constant",
     "steps": 2,
+    "batch_order": "shuffled",
     "dtype": "float64",
-    "target_loss": None,
+    "stop_at_target": False,
+    "stop_on_divergence": False,
 }
 # Most lists hold the fixed value, so that grids with and without the axis overlap.
 VALUES = {

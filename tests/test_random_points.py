@@ -11,17 +11,17 @@ import jsonschema
 import numpy as np
 import pytest
 import scipy.stats
-from conditions import conditional_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sweep import SMALL, problems
+from test_sweep import DRAWN, SMALL, problems
 
 import fastbp
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.plan import Plan
 from fastbp.sweep import dumps, loads, schema
 from fastbp.sweep.random import DISTRIBUTIONS, METHODS, OPTIONS
 
-FREE = SMALL.replace("learning_rate = 0.1\n", "")
+FREE, FREE_DRAWN = (text.replace("learning_rate = 0.1\n", "") for text in (SMALL, DRAWN))
 RANDOM = """\
 [random]
 samples = 4
@@ -54,7 +54,8 @@ def test_without_a_grid_the_points_are_the_runs():
 
 
 def test_every_grid_is_run_at_each_point_and_the_points_vary_slowest():
-    text = FREE + RANDOM + '[[grid]]\nbias = [true]\nloss = ["mse", "half_sse"]\n[[grid]]\nrepeats = 3\n'
+    text = FREE_DRAWN + RANDOM + '[[grid]]\nbias = [true]\nloss = ["mse", "half_sse"]\n[[grid]]\nrepeats = 3\n'
+    text = text.replace("[network]", "[network]\nseed = 0")
     sweep = loads(text)
     points = list(zip(*(sweep.grid[0].axes[name].values for name in ("learning_rate", "steps")), strict=True))
     plan = Plan(sweep)
@@ -83,10 +84,10 @@ def test_the_uniform_points_are_those_of_philox():
 
 
 def test_the_seed_of_the_points_is_not_that_of_the_weights():
-    sweep = loads(FREE + RANDOM)
-    assert sweep.base()["seed"] == 0
-    assert loads(FREE + RANDOM, overrides=["random.seed=4"]) != sweep
-    assert loads(FREE + RANDOM, overrides=["seed=4"]).grid == sweep.grid
+    sweep = loads(FREE_DRAWN + RANDOM)
+    assert sweep.base()["seed"] is None
+    assert loads(FREE_DRAWN + RANDOM, overrides=["random.seed=4"]) != sweep
+    assert loads(FREE_DRAWN + RANDOM, overrides=["seed=4"]).grid == sweep.grid
 
 
 def test_a_point_that_is_drawn_twice_is_kept_once():
@@ -181,7 +182,7 @@ def test_scipy_is_needed_only_by_its_methods(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_points_are_written_out_and_the_fingerprint_is_theirs(method):
-    text = FREE + RANDOM + f'method = "{method}"\n[[grid]]\nseed = [1, 2]\n[[grid]]\nzip = ["seed", "bias"]\n'
+    text = FREE_DRAWN + RANDOM + f'method = "{method}"\n[[grid]]\nseed = [1, 2]\n[[grid]]\nzip = ["seed", "bias"]\n'
     sweep = loads(text + "seed = [1, 2]\nbias = [true, true]\n")
     again = loads(dumps(sweep))
     assert again == sweep
@@ -239,7 +240,7 @@ def test_overrides_that_leave_nothing_to_draw():
 
 def test_an_override_draws_what_was_an_axis():
     sweep = loads(
-        SMALL + "[[grid]]\nlearning_rate = [1, 2]\nseed = [3]\n",
+        DRAWN + "[[grid]]\nlearning_rate = [1, 2]\nseed = [3]\n",
         overrides=["random.learning_rate={ uniform = [0, 1] }", "random.samples=5"],
     )
     assert list(sweep.grid[0].axes) == ["learning_rate", "seed"]
@@ -427,7 +428,7 @@ def test_tables_that_draw_nothing():
 
 
 def test_a_parameter_is_drawn_or_an_axis():
-    text = SMALL + "[[grid]]\nsteps = [1, 2]\nseed = [1, 2]\nzip = ['steps', 'seed']\n"
+    text = DRAWN + "[[grid]]\nsteps = [1, 2]\nseed = [1, 2]\nzip = ['steps', 'seed']\n"
     assert problems(text + RANDOM) == [
         "f.toml:18: grid[0].steps: is drawn in [random] as well; remove one of the two"
     ]
@@ -442,24 +443,23 @@ def test_drawn_values_have_to_fit_the_rest():
     assert problems(text) == [
         "f.toml:7: init.a.W1: has shape 2 x 1; layers [3, 1] need shape 3 x 1",
         "f.toml:21: random.layers.choice[1]: layers [3, 1] begin with 3 but data.x has 2 columns; make them equal",
-        'f.toml:22: random.init.choice[1]: unknown init "b"; known: a',
+        'f.toml:22: random.init.choice[1]: unknown init "b"; known: a, ' + ", ".join(INITIALIZERS),
     ]
 
 
 def test_conditional_parameters_of_points():
-    lines = "optimizer = { choice = ['sgd', 'heavy'] }\nmomentum = { uniform = [0, 1] }\n"
-    with conditional_parameters():
-        plan = Plan(random(lines, samples=50, text=SMALL))
-        found = [plan.parameters(run) for run in range(50)]
-        n_heavy = sum(values["optimizer"] == "heavy" for values in found)
-        assert 5 < n_heavy < 45
-        assert plan.n_runs == n_heavy + 1  # without momentum all points are one run
-        assert all((values["momentum"] is None) == (values["optimizer"] == "sgd") for values in found)
-        grids = '[[grid]]\noptimizer = ["heavy"]\n[[grid]]\noptimizer = ["sgd"]\n'
-        only = f"[random]\nsamples = 9\nmomentum = {{ uniform = [0, 1] }}\n{grids}"
-        assert Plan(loads(SMALL + only)).n_runs == 9 + 1
-        (problem,) = problems(SMALL + only.replace("heavy", "cyclic"))
-        assert problem.startswith('f.toml:19: random.momentum: optimizer "cyclic", "sgd" has no momentum;')
+    lines = "optimizer = { choice = ['sgd', 'momentum'] }\nmomentum = { uniform = [0, 1] }\n"
+    plan = Plan(random(lines, samples=50, text=SMALL))
+    found = [plan.parameters(run) for run in range(50)]
+    n_heavy = sum(values["optimizer"] == "momentum" for values in found)
+    assert 5 < n_heavy < 45
+    assert plan.n_runs == n_heavy + 1  # without momentum all points are one run
+    assert all((values["momentum"] is None) == (values["optimizer"] == "sgd") for values in found)
+    grids = '[[grid]]\noptimizer = ["nesterov"]\n[[grid]]\noptimizer = ["sgd"]\n'
+    only = f"[random]\nsamples = 9\nmomentum = {{ uniform = [0, 1] }}\n{grids}"
+    assert Plan(loads(SMALL + only)).n_runs == 9 + 1
+    (problem,) = problems(SMALL + only.replace("nesterov", "adam"))
+    assert problem.startswith('f.toml:19: random.momentum: optimizer "adam", "sgd" has no momentum;')
 
 
 def test_the_schema_knows_points():

@@ -52,6 +52,8 @@ y = [[1], [0]]
 learning_rate = 0.1
 steps = 5
 """
+# The same with weights that are drawn, by the rule that is taken where none is named.
+DRAWN = SMALL.replace("[init.a]\nW1 = [[0.5], [0.25]]\nb1 = [0]\n\n", "")
 
 
 def problems(text, *overrides):

@@ -9,33 +9,64 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conditions import CONDITIONS, conditional_parameters, has
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_plan import FIXED as PLAIN
-from test_plan import TEXT, hashable
-from test_sweep import SMALL, problems
+from test_plan import TEXT as PLAIN_TEXT
+from test_plan import hashable
+from test_sweep import DRAWN, SMALL, problems
 
 from fastbp import plan as plan_module
 from fastbp.plan import Plan
 from fastbp.sweep import SweepError, dumps, loads
+from fastbp.sweep.needs import deciders
 from fastbp.sweep.parameters import PARAMETERS
+from fastbp.sweep.sections import SECTIONS
 from fastbp.tables import axis_column
 
-FIXED = PLAIN | {"momentum": None, "period": None, "slope": None, "spread": None}
+TEXT = PLAIN_TEXT + 'batch_size = 2\nbatch_order = "in_order"\n'
+FIXED = PLAIN | {"batch_size": 2, "batch_order": "in_order"}
 VALUES = {
-    "optimizer": ["sgd", "heavy", "nesterov", "cyclic"],
-    "activation": ["tanh", "relu", "sigmoid"],
-    "hidden_activation": ["relu", "identity"],
-    "init": ["a", "b"],
+    "optimizer": ["sgd", "momentum", "nesterov", "rmsprop"],
+    "activation": ["tanh", "leaky_relu", "sigmoid"],
+    "hidden_activation": ["leaky_relu", "identity"],
+    "batch_order": ["in_order", "shuffled"],
+    "init": ["a", "b", "constant", "normal"],
     "learning_rate": [0.5, 0.25, 0.125],
     "steps": [2, 1],
-    "seed": [0, 1, 2],
+    "target_loss": [0.0, 1.0, 2.0],
     "momentum": [0.5, 0.9],
-    "period": [2, 3, 4],
-    "slope": [0.0, 0.5],
-    "spread": [1.0, 2.0],
+    "rho": [0.8, 0.9],
+    "negative_slope": [0.0, 0.5],
+    "batch_seed": [2, 3, 4],
+    "bias_init": ["zeros", "uniform"],
+    "bias_scale": [1.0, 2.0],
+    "seed": [0, 1],
 }
+# Written out once more, for the names in VALUES alone: what a parameter hangs on, and where it exists.
+CONDITIONS = {
+    "momentum": ("optimizer", ["momentum", "nesterov"]),
+    "rho": ("optimizer", ["rmsprop"]),
+    "negative_slope": ("activation", ["leaky_relu"]),
+    "batch_seed": ("batch_order", ["shuffled"]),
+    "bias_scale": ("bias_init", ["uniform"]),
+    "seed": ("init", ["normal"]),
+}
+
+
+def has(name, values):
+    """Whether a run with these values has a parameter."""
+    if name == "negative_slope":
+        hidden = values["hidden_activation"] or values["activation"]
+        output = values["output_activation"] or values["activation"]
+        return "leaky_relu" in (hidden, output)
+    if name == "bias_scale":
+        return values["init"] in ("constant", "normal") and values["bias_init"] == "uniform"
+    if name == "seed":
+        return values["init"] == "normal" or (
+            values["init"] == "constant" and values["bias_init"] == "uniform"
+        )
+    return name not in CONDITIONS or values[CONDITIONS[name][0]] in CONDITIONS[name][1]
 
 
 def written(grids, text=TEXT):
@@ -146,53 +177,57 @@ def hold_against_enumeration(grids, fixed, text):
 
 @settings(deadline=None, max_examples=200)
 @given(grids_of_points())
-@example([{"optimizer": ["sgd", "heavy"], "momentum": [0.5, 0.9]}])
-@example([{"zip": [["learning_rate", "seed"]], "learning_rate": [0.5, 0.25], "seed": [0, 1]}] * 2)
-@example(
-    [
-        {"zip": [["learning_rate", "seed"]], "learning_rate": [0.5, 0.25], "seed": [0, 1], "steps": [1, 2]},
-        {"steps": [2], "seed": [0, 1, 2], "learning_rate": [0.125, 0.25, 0.5]},
-    ]
-)
+@example([{"optimizer": ["sgd", "momentum"], "momentum": [0.5, 0.9]}])
+@example([{"init": ["constant", "a"], "bias_init": ["zeros", "uniform"], "seed": [0, 1]}])
+@example([{"zip": [["learning_rate", "target_loss"]], "learning_rate": [0.5, 0.25], "target_loss": [0.0, 1.0]}] * 2)
 @example(
     [
         {
-            "zip": [["learning_rate", "seed"], ["slope", "momentum"]],
+            "zip": [["learning_rate", "target_loss"]],
             "learning_rate": [0.5, 0.25],
-            "seed": [0, 1],
-            "slope": [0.5, 0.0],
+            "target_loss": [0.0, 1.0],
+            "steps": [1, 2],
+        },
+        {"steps": [2], "target_loss": [0.0, 1.0, 2.0], "learning_rate": [0.125, 0.25, 0.5]},
+    ]
+)
+@example(
+    [
+        {
+            "zip": [["learning_rate", "target_loss"], ["negative_slope", "momentum"]],
+            "learning_rate": [0.5, 0.25],
+            "target_loss": [0.0, 1.0],
+            "negative_slope": [0.5, 0.0],
             "momentum": [0.5, 0.9],
-            "activation": ["relu"],
-            "optimizer": ["heavy"],
+            "activation": ["leaky_relu"],
+            "optimizer": ["momentum"],
         },
         {
-            "activation": ["relu"],
-            "optimizer": ["heavy", "nesterov"],
-            **{name: VALUES[name] for name in ("slope", "momentum", "learning_rate", "seed")},
+            "activation": ["leaky_relu"],
+            "optimizer": ["momentum", "nesterov"],
+            **{name: VALUES[name] for name in ("negative_slope", "momentum", "learning_rate", "target_loss")},
         },
     ]
 )
 @example(
     [
         {
-            "zip": [["optimizer", "period", "learning_rate"]],
-            "optimizer": ["sgd", "sgd", "sgd", "sgd", "cyclic"],
-            "period": [2, 3, 3, 2, 2],
+            "zip": [["batch_order", "batch_seed", "learning_rate"]],
+            "batch_order": ["in_order", "in_order", "in_order", "in_order", "shuffled"],
+            "batch_seed": [2, 3, 3, 2, 2],
             "learning_rate": [0.5, 0.25, 0.5, 0.25, 0.5],
         }
     ]
 )
 def test_every_id_is_one_combination_that_stands_nowhere_earlier(grids):
-    with conditional_parameters():
-        hold_against_enumeration(grids, FIXED, TEXT)
+    hold_against_enumeration(grids, FIXED, TEXT)
 
 
 @settings(deadline=None, max_examples=100)
 @given(grids_of_points())
-@example([{"optimizer": ["sgd", "heavy"]}, {"optimizer": ["sgd"], "learning_rate": [0.5]}])
+@example([{"optimizer": ["sgd", "momentum"]}, {"optimizer": ["sgd"], "learning_rate": [0.5]}])
 def test_a_fixed_value_of_a_conditional_parameter_is_that_of_the_runs_that_have_it(grids):
-    with conditional_parameters():
-        hold_against_enumeration(grids, FIXED | {"momentum": 0.9}, TEXT + "momentum = 0.9\n")
+    hold_against_enumeration(grids, FIXED | {"momentum": 0.9}, TEXT + "momentum = 0.9\n")
 
 
 LEVELS = st.lists(st.integers(0, 3), unique=True, min_size=1, max_size=4)
@@ -201,7 +236,7 @@ LEVELS = st.lists(st.integers(0, 3), unique=True, min_size=1, max_size=4)
 @st.composite
 def grids_of_numbers(draw):
     """Up to 3 grids of the same 4 lane parameters, so that zips meet products in every way."""
-    names = ["learning_rate_1", "learning_rate_2", "target_loss", "seed"]
+    names = ["learning_rate_1", "learning_rate_2", "target_loss", "init_scale"]
 
     def grid():
         order, together = draw(st.permutations(names)), []
@@ -235,11 +270,12 @@ def test_zips_and_products_of_the_same_names(grids):
 
 def test_a_group_stands_where_its_first_axis_stands():
     text = 'seed = [0, 1]\nsteps = [1, 2]\nlearning_rate = [0.5, 0.25]\nzip = ["learning_rate", "seed"]\n'
-    (grid,) = loads(f"{TEXT}[[grid]]\n{text}").grid
+    text = f"{DRAWN}[[grid]]\n{text}"
+    (grid,) = loads(text).grid
     assert grid.together == (("seed", "learning_rate"),)
     assert grid.dimensions == (("seed", "learning_rate"), ("steps",))
     assert grid.shape == (2, 2)
-    plan = Plan(loads(f"{TEXT}[[grid]]\n{text}"))
+    plan = Plan(loads(text))
     found = [
         tuple(plan.parameters(run)[name] for name in ("seed", "steps", "learning_rate")) for run in range(4)
     ]
@@ -248,8 +284,8 @@ def test_a_group_stands_where_its_first_axis_stands():
 
 def test_how_a_zip_is_written_makes_no_difference_but_that_it_is_there_does():
     axes = "seed = [0, 1]\nlearning_rate = [0.5, 0.25]\n"
-    texts = [f"{SMALL}[[grid]]\n{zipped}{axes}" for zipped in ('zip=["seed","learning_rate"]\n', "")]
-    other = f'{SMALL}[[grid]]\n{axes}zip = [["learning_rate", "seed"]]\n'
+    texts = [f"{DRAWN}[[grid]]\n{zipped}{axes}" for zipped in ('zip=["seed","learning_rate"]\n', "")]
+    other = f'{DRAWN}[[grid]]\n{axes}zip = [["learning_rate", "seed"]]\n'
     one, product = map(loads, texts)
     assert loads(other) == one != product
     assert loads(other).fingerprint() == one.fingerprint() != product.fingerprint()
@@ -290,14 +326,14 @@ AXES = "steps = [1, 2]\nlearning_rate = [1, 2, 1]\nseed = [0, 1]\n"
     ],
 )
 def test_a_wrong_zip(zipped, key, message):
-    (problem,) = problems(f"{SMALL}[[grid]]\n{AXES}zip = {zipped}\n")
-    assert problem.startswith(f"f.toml:21: grid[0].{key}: {message}")
+    (problem,) = problems(f"{DRAWN}[[grid]]\n{AXES}zip = {zipped}\n")
+    assert problem.startswith(f"f.toml:17: grid[0].{key}: {message}")
 
 
 def test_a_zip_that_takes_the_same_values_twice():
-    text = f'{SMALL}[[grid]]\nzip = ["steps", "seed"]\nsteps = [1, 2, 1]\nseed = [0, 1, 0]\n'
+    text = f'{DRAWN}[[grid]]\nzip = ["steps", "seed"]\nsteps = [1, 2, 1]\nseed = [0, 1, 0]\n'
     assert problems(text) == [
-        "f.toml:18: grid[0].zip: steps, seed take the same values at 0 and at 2 (counting from 0); "
+        "f.toml:14: grid[0].zip: steps, seed take the same values at 0 and at 2 (counting from 0); "
         "remove one of the two"
     ]
 
@@ -327,16 +363,16 @@ def test_only_values_that_meet_in_a_zip_have_to_fit():
 def test_runs_are_counted_by_dimensions():
     axes = "".join(f"learning_rate{k} = {{ linspace = [1, 2, 100000] }}\n" for k in ("", "_1"))
     axes += "target_loss = { linspace = [1, 2, 100000] }\nseed = { arange = [0, 100000, 1] }\n"
-    assert "a grid may have" in problems(f"{SMALL}[[grid]]\n{axes}")[0]
+    assert "a grid may have" in problems(f"{DRAWN}[[grid]]\n{axes}")[0]
     zipped = 'zip = [["learning_rate", "learning_rate_1"], ["target_loss", "seed"]]\n'
-    assert Plan(loads(f"{SMALL}[[grid]]\n{zipped}{axes}")).n_runs == 10**10
+    assert Plan(loads(f"{DRAWN}[[grid]]\n{zipped}{axes}")).n_runs == 10**10
 
 
 # Repeats
 
 
 def test_repeats_are_an_axis_of_seeds_from_the_fixed_one_on():
-    text = SMALL.replace("[network]", "[network]\nseed = 7")
+    text = DRAWN.replace("[network]", "[network]\nseed = 7")
     (grid,) = loads(f"{text}[[grid]]\nsteps = [1]\nrepeats = 3\nbias = [true]\n").grid
     assert list(grid.axes) == ["steps", "seed", "bias"]
     assert grid.axes["seed"].values == (7, 8, 9)
@@ -355,7 +391,7 @@ def test_repeats_are_an_axis_of_seeds_from_the_fixed_one_on():
     ],
 )
 def test_wrong_repeats(lines, message):
-    assert problems(f"{SMALL}[[grid]]\n{lines}\n") == [f"f.toml:18: grid[0].repeats: {message}"]
+    assert problems(f"{DRAWN}[[grid]]\n{lines}\n") == [f"f.toml:14: grid[0].repeats: {message}"]
 
 
 @pytest.mark.parametrize(
@@ -374,7 +410,7 @@ def test_wrong_repeats(lines, message):
     ],
 )
 def test_overrides_of_axes_that_advance_together(grid, override, axes, together):
-    text = SMALL + "[[grid]]\n" + grid.replace("[1, 2, 1]", "[1, 2]")
+    text = DRAWN + "[[grid]]\n" + grid.replace("[1, 2, 1]", "[1, 2]")
     sweep = loads(text, overrides=[override])
     (found,) = sweep.grid
     assert {name: axis.values for name, axis in found.axes.items()} == axes
@@ -386,17 +422,39 @@ def test_overrides_of_axes_that_advance_together(grid, override, axes, together)
 
 
 def test_an_axis_of_one_optimizer_does_not_multiply_the_others():
-    grid = {"optimizer": ["sgd", "heavy"], "momentum": [0.5, 0.9], "learning_rate": [0.5, 0.25]}
-    with conditional_parameters():
-        plan = Plan(loads(written([grid])))
-        assert plan.n_runs == 2 + 4
-        assert plan.domains["momentum"] == (0.5, 0.9, None)
-        assert plan.parameters(0)["momentum"] is None
-        assert plan.find({"optimizer": "sgd", "learning_rate": 0.25}) == 1
-        assert plan.find({"optimizer": "heavy", "momentum": 0.9, "learning_rate": 0.5}) == 6
-        with pytest.raises(KeyError):
-            plan.find({"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.25})
-        assert Plan(loads(written([grid | {"optimizer": ["heavy"]}]))).domains["momentum"] == (0.5, 0.9)
+    grid = {"optimizer": ["sgd", "momentum"], "momentum": [0.5, 0.9], "learning_rate": [0.5, 0.25]}
+    plan = Plan(loads(written([grid])))
+    assert plan.n_runs == 2 + 4
+    assert plan.domains["momentum"] == (0.5, 0.9, None)
+    assert plan.parameters(0)["momentum"] is None
+    assert plan.find({"optimizer": "sgd", "learning_rate": 0.25}) == 1
+    assert plan.find({"optimizer": "momentum", "momentum": 0.9, "learning_rate": 0.5}) == 6
+    with pytest.raises(KeyError):
+        plan.find({"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.25})
+    assert Plan(loads(written([grid | {"optimizer": ["momentum"]}]))).domains["momentum"] == (0.5, 0.9)
+
+
+def test_what_draws_weights_does_not_multiply_the_runs_whose_weights_are_given():
+    grid = {
+        "init": ["a", "zeros", "normal"],
+        "bias_init": ["zeros", "constant", "uniform"],
+        "bias_scale": [1.0, 2.0],
+        "seed": [0, 1],
+    }
+    plan = Plan(loads(written([grid])))
+    names = list(grid)
+    found = [
+        tuple(plan.domains[name][code] for name, code in zip(names, codes, strict=True))
+        for shard in plan.shards()
+        for codes in zip(*(plan.runs(shard).codes[name] for name in names), strict=True)
+    ]
+    expected = [("a", bias_init, None, None) for bias_init in grid["bias_init"]]
+    for init, seeds in (("zeros", [None]), ("normal", [0, 1])):
+        expected += [(init, "zeros", None, seed) for seed in seeds]
+        expected += [(init, "constant", scale, seed) for scale in (1.0, 2.0) for seed in seeds]
+        expected += [(init, "uniform", scale, seed) for scale in (1.0, 2.0) for seed in (0, 1)]
+    assert len(found) == len(expected) == plan.n_runs
+    assert set(found) == set(expected)
 
 
 @pytest.mark.parametrize(
@@ -413,51 +471,89 @@ def test_a_parameter_that_a_run_lacks_is_null_in_its_column(domain):
 
 
 def test_a_parameter_that_no_run_has():
-    message = 'optimizer "sgd" has no momentum; those that have it: heavy, nesterov'
+    message = 'optimizer "sgd" has no momentum; those that have it: momentum, nesterov'
     message += "; remove it or choose one of these"
-    with conditional_parameters():
-        assert problems(SMALL + "momentum = 0.5\n") == [f"f.toml:17: training.momentum: {message}"]
-        grids = '[[grid]]\noptimizer = ["sgd"]\nmomentum = [0.5]\n[[grid]]\noptimizer = ["heavy"]\n'
-        assert problems(SMALL + grids) == [f"f.toml:19: grid[0].momentum: {message}"]
-        loads(SMALL + "momentum = 0.5\n" + '[[grid]]\n[[grid]]\noptimizer = ["heavy"]\n')
-        loads(SMALL + grids.replace("sgd", "heavy"))
-        assert problems(SMALL + '[[grid]]\noptimizer = ["sgd", "cyclic"]\nmomentum = [0.5]\n') == [
-            'f.toml:19: grid[0].momentum: optimizer "sgd", "cyclic" has no momentum; '
-            "those that have it: heavy, nesterov; remove it or choose one of these"
-        ]
-        file = SMALL + 'optimizer = "heavy"\n[[grid]]\nmomentum = [0.5]\n'
-        assert problems(file, "optimizer=sgd") == [f"--set optimizer=sgd: grid[0].momentum: {message}"]
-        # Nothing is said of what meets a refused value.
-        assert [p.split(": ")[1] for p in problems(SMALL + 'momentum = 1\noptimizer = "sdg"\n')] == [
-            "training.optimizer"
-        ]
+    assert problems(SMALL + "momentum = 0.5\n") == [f"f.toml:17: training.momentum: {message}"]
+    grids = '[[grid]]\noptimizer = ["sgd"]\nmomentum = [0.5]\n[[grid]]\noptimizer = ["momentum"]\n'
+    assert problems(SMALL + grids) == [f"f.toml:19: grid[0].momentum: {message}"]
+    loads(SMALL + "momentum = 0.5\n" + '[[grid]]\n[[grid]]\noptimizer = ["momentum"]\n')
+    loads(SMALL + grids.replace("sgd", "nesterov"))
+    assert problems(SMALL + '[[grid]]\noptimizer = ["sgd", "adam"]\nmomentum = [0.5]\n') == [
+        'f.toml:19: grid[0].momentum: optimizer "sgd", "adam" has no momentum; '
+        "those that have it: momentum, nesterov; remove it or choose one of these"
+    ]
+    file = SMALL + 'optimizer = "momentum"\n[[grid]]\nmomentum = [0.5]\n'
+    assert problems(file, "optimizer=sgd") == [f"--set optimizer=sgd: grid[0].momentum: {message}"]
+    # Nothing is said of what meets a refused value.
+    assert [p.split(": ")[1] for p in problems(SMALL + 'momentum = 0\noptimizer = "sdg"\n')] == [
+        "training.optimizer"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "name", "found"),
+    [
+        (SMALL, "seed = 1", "seed", 'init "a"'),
+        (SMALL, 'bias_init = "normal"\nseed = 1', "seed", 'init "a"'),
+        (SMALL, 'bias_init = "normal"\nbias_scale = 1', "bias_scale", 'init "a"'),
+        (DRAWN, "bias_scale = 2", "bias_scale", 'bias_init "zeros"'),
+        (DRAWN, 'init = "constant"\nseed = 1', "seed", 'init "constant", "zeros"'),
+        (DRAWN, "negative_slope = 0.1", "negative_slope", 'activation "sigmoid"'),
+        (DRAWN, "elu_alpha = 0.1", "elu_alpha", 'activation "sigmoid"'),
+    ],
+)
+def test_a_parameter_of_the_network_that_no_run_has(text, line, name, found):
+    (problem,) = problems(text.replace("[network]", f"[network]\n{line}"))
+    place = 4 + line.count("\n")
+    assert problem.startswith(f"f.toml:{place}: network.{name}: {found} has no {name}; those that have it: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "found"),
+    [
+        ("huber_delta = 2", "huber_delta", 'loss "mse"'),
+        ("rho = 0.5", "rho", 'optimizer "sgd"'),
+        ("beta_1 = 0.5", "beta_1", 'optimizer "sgd"'),
+        ("beta_2 = 0.5", "beta_2", 'optimizer "sgd"'),
+        ("epsilon = 0.5", "epsilon", 'optimizer "sgd"'),
+        ("momentum_decay = 0.5", "momentum_decay", 'optimizer "sgd"'),
+        ("decay_steps = 5", "decay_steps", 'schedule "constant"'),
+        ("decay_rate = 0.5", "decay_rate", 'schedule "constant"'),
+        ("final_factor = 0.5", "final_factor", 'schedule "constant"'),
+        ('batch_size = 1\nbatch_order = "in_order"\nbatch_seed = 1', "batch_seed", 'batch_order "in_order"'),
+    ],
+)
+def test_a_parameter_of_the_training_that_no_run_has(line, name, found):
+    (problem,) = problems(f"{SMALL}{line}\n")
+    place = 17 + line.count("\n")
+    assert problem.startswith(f"f.toml:{place}: training.{name}: {found} has no {name}; those that have it: ")
 
 
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('activation = "relu"', None),
-        ('hidden_activation = "tanh"\noutput_activation = "relu"', None),
-        ('hidden_activation = "relu"', '"sigmoid"'),  # [2, 1] has no hidden layer
-        ('activation = "relu"\noutput_activation = "tanh"', '"tanh"'),
+        ('activation = "leaky_relu"', None),
+        ('activation = ["leaky_relu"]', None),
+        ('hidden_activation = "tanh"\noutput_activation = "leaky_relu"', None),
+        ('hidden_activation = "leaky_relu"', '"sigmoid"'),  # [2, 1] has no hidden layer
+        ('activation = "leaky_relu"\noutput_activation = "tanh"', '"tanh"'),
     ],
 )
 def test_activation_stands_for_that_of_any_layer(lines, expected):
-    text = SMALL.replace("[network]", f"[network]\n{lines}") + "slope = 0.5\n"
-    with conditional_parameters():
-        if expected is None:
-            loads(text)
-        else:
-            assert f"training.slope: activation {expected} has no slope;" in problems(text)[0]
+    text = SMALL.replace("[network]", f"[network]\n{lines}\nnegative_slope = 0.5")
+    if expected is None:
+        loads(text)
+    else:
+        (problem,) = problems(text)
+        assert f"network.negative_slope: activation {expected} has no negative_slope;" in problem
 
 
 def test_every_conditional_parameter_hangs_on_one_that_all_runs_have():
-    for item in PARAMETERS.values():
-        assert (
-            item.needs is None
-            or item.needs.parameter == "activation"
-            or not PARAMETERS[item.needs.parameter].needs
-        )
+    for name, item in PARAMETERS.items():
+        if item.needs is not None:
+            assert item.needs.parameter == "activation" or not PARAMETERS[item.needs.parameter].needs
+            assert all(PARAMETERS[decider].needs is None for decider in deciders(name))
+            assert SECTIONS[item.section].model_fields[name].default is None
 
 
 # Size
@@ -465,7 +561,7 @@ def test_every_conditional_parameter_hangs_on_one_that_all_runs_have():
 
 def test_a_plan_can_be_sent_to_another_process():
     plan = Plan(
-        loads(written([{"learning_rate": [0.5, 0.25], "seed": [0, 1], "zip": ["seed", "learning_rate"]}]))
+        loads(written([{"learning_rate": [0.5, 0.25], "seed": [0, 1], "zip": ["seed", "learning_rate"]}], DRAWN))
     )
     again = pickle.loads(pickle.dumps(plan))
     assert again.n_runs == plan.n_runs == 2
@@ -475,7 +571,8 @@ def test_a_plan_can_be_sent_to_another_process():
 def test_large_grids_with_a_diagonal_in_common():
     axis = "{ linspace = [0, 1, 4096] }"
     axes = f"learning_rate_1 = {axis}\nlearning_rate_2 = {axis}\n"
-    text = f'{TEXT}[[grid]]\nzip = ["learning_rate_1", "learning_rate_2"]\n{axes}[[grid]]\n{axes}'
+    drawn = TEXT.replace('init = "a"', 'init = "normal"\nseed = 0')
+    text = f'{drawn}[[grid]]\nzip = ["learning_rate_1", "learning_rate_2"]\n{axes}[[grid]]\n{axes}'
     sweep = loads(text + f"[[grid]]\nrepeats = 3\n{axes}")
     tracemalloc.start()
     start = time.perf_counter()

@@ -294,7 +294,10 @@ def _unneeded(draft: Draft, name: str, grids: Sequence[int], path: Path) -> Iter
     found = ", ".join(
         dict.fromkeys(quoted(str(v)) for values in combinations for v in decisive(name, values))
     )
-    message = f"{needs.parameter} {found} has no {name}; those that have it: {', '.join(needs.names)}"
+    kind, having = needs
+    if kind == "bias_init" and not any(values["init"] in INITIALIZERS for values in combinations):
+        kind, having = "init", tuple(INITIALIZERS)  # what is given draws no biases either
+    message = f"{kind} {found} has no {name}; those that have it: {', '.join(having)}"
     causes = tuple(dict.fromkeys(item.path for items in met for item in items))
     yield Finding(path, f"{message}; remove it or choose one of these", causes)
 

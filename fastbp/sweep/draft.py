@@ -116,8 +116,8 @@ def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
         is_swept = isinstance(grids, list) and all(_sweeps(grid, *keys) for grid in grids)
         is_swept |= _sweeps(raw.get("random"), *keys)
         if not is_swept and all(_lacks(raw, section, name) for name in keys):
-            instead = f", or {other}" if other else ""
-            message = f"is missing; set it{instead} in [{section}] or make it an axis of every [[grid]]"
+            where = f"it or {other} in [{section}]," if other else f"it in [{section}]"
+            message = f"is missing; set {where} or make it an axis of every [[grid]]"
             yield Finding((section, key), message)
     yield from _missing_data(raw)
 

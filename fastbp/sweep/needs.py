@@ -1,16 +1,17 @@
 """Conditional parameters: which of them a combination of values has.
 
-Imports `fastbp.sweep.parameters` and the standard library.
+Imports `fastbp.sweep.parameters`, the names of the rules that draw weights and the standard library.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.sweep.parameters import Needs, parameter
 
 _DECIDERS = {
     "activation": ("activation", "hidden_activation", "output_activation", "layers"),
-    "init": ("init", "bias_init"),  # either may draw
+    "bias_init": ("init", "bias_init"),  # where the weights are given nothing is drawn
 }
 
 
@@ -35,7 +36,15 @@ def needs_of(name: str) -> Needs | None:
 def deciders(name: str) -> tuple[str, ...]:
     """Return the parameters whose values decide whether a run has the parameter `name`; none for most."""
     needs = needs_of(name)
+    if name == "seed":
+        return _DECIDERS["bias_init"]  # either may draw
     return () if needs is None else _DECIDERS.get(needs.parameter, (needs.parameter,))
+
+
+def decides_alike(name: str, decider: str, value: Any) -> tuple[bool, bool]:
+    """Return what is equal for all values of a decider of `name` that decide alike, whatever they meet."""
+    needs = needs_of(name)
+    return needs is not None and value in needs.names, decider == "init" and value in INITIALIZERS
 
 
 def decisive(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -43,8 +52,11 @@ def decisive(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
     needs = needs_of(name)
     if needs is None:
         return ()
-    if needs.parameter == "init":
-        return values["init"], values["bias_init"]
+    if "bias_init" in deciders(name):
+        init, of_biases = values["init"], values["bias_init"]
+        if init not in INITIALIZERS:
+            return (init,)
+        return (init, of_biases) if name == "seed" else (of_biases,)
     return activations(values) if needs.parameter == "activation" else (values[needs.parameter],)
 
 
