@@ -23,6 +23,7 @@ from fastbp import plan as plan_module
 from fastbp.cli import app
 from fastbp.kernels import cpu
 from fastbp.sweep import schema, starter
+from fastbp.tables import STATUSES
 
 SCRIPT = Path(sys.executable).parent / "fastbp"
 NOTEBOOK = Path(__file__).parents[1] / "sweeps" / "notebook.toml"
@@ -113,7 +114,7 @@ def test_a_sweep_prints_a_table_on_stdout(small):
     result = fastbp_says("sweep", small)
     assert result.stderr == ""
     header = next(line for line in result.stdout.splitlines() if line.strip())
-    assert header.split() == ["run", "status", "loss_first", "loss_last"]
+    assert header.split() == ["run", "status", "loss_first", "loss_last", "r2"]
     assert re.search(r"^1 runs? \(1 ok\) in [\d.]+ s: results/small$", result.stdout, re.MULTILINE)
 
 
@@ -168,7 +169,7 @@ def test_json_is_printed_alone(small, options):
     assert summary["name"] == "small"
     assert summary["folder"] == str(Path("results") / "small")
     assert summary["runs"] == 4
-    assert summary["status"] == {"ok": 2, "converged": 2, "diverged": 0}
+    assert summary["status"] == {"ok": 2, "converged": 2, "diverged": 0, "stopped": 0}
     assert summary["steps"] == 8
     assert summary["tables"] == ["runs"]
     assert summary["loss_last_least"] == min(
@@ -186,7 +187,7 @@ def test_the_summary_counts_the_runs_of_all_parts(small, monkeypatch):
     assert len(list(Path("results/small/runs").iterdir())) == 4
     assert (summary["runs"], summary["steps"]) == (100, 200)
     statuses = runs["status"].to_pylist()
-    assert summary["status"] == {name: statuses.count(name) for name in ("ok", "converged", "diverged")}
+    assert summary["status"] == {name: statuses.count(name) for name in STATUSES}
     assert 50 <= summary["status"]["converged"] < 100
     assert summary["loss_last_least"] == min(runs["loss_last"].to_pylist())
     table = fastbp_says("sweep", small).stdout
@@ -217,7 +218,7 @@ def test_json_of_runs_that_all_diverge_is_json(small):
         raise AssertionError(f"{constant} is no JSON")
 
     summary = json.loads(result.stdout, parse_constant=refuse)
-    assert summary["status"] == {"ok": 0, "converged": 0, "diverged": 1}
+    assert summary["status"] == {"ok": 0, "converged": 0, "diverged": 1, "stopped": 0}
     assert summary["loss_last_least"] is None
     table = fastbp_says("sweep", small, "--set", "learning_rate=1e200").stdout
     assert "diverged" in table
@@ -330,6 +331,18 @@ def test_plan_in_json(small, folder):
         "dtype": "float32",
         "n_samples": 2,
         "n_validation": 0,
+        "schedule": "constant",
+        "warms_up": False,
+        "clips": False,
+        "decays": False,
+        "frozen": [],
+        "batch_size": 0,
+        "batch_order": "shuffled",
+        "batch_seed": 0,
+        "stops_at_target": False,
+        "stops_on_divergence": False,
+        "patient": False,
+        "validate_every": 0,
         "runs": 1,
     }
     assert listing(folder) == before

@@ -326,8 +326,8 @@ def test_each_run_has_the_data_of_its_values(tmp_path):
             own = (x, y) if x.ndim == 2 else (x[position], y[position])
             values = {name: plan.parameters(run)[name] for name in DATA_PARAMETERS}
             expected = plan.data.arrays(values)
-            assert np.array_equal(own[0], expected.x)
-            assert np.array_equal(own[1], expected.y)
+            assert np.array_equal(own[0], np.concatenate([expected.x, expected.x_validation]))
+            assert np.array_equal(own[1], np.concatenate([expected.y, expected.y_validation]))
             structure = shard.group.structure
             assert (structure.n_samples, structure.n_validation) == (
                 len(expected.x),
@@ -336,6 +336,7 @@ def test_each_run_has_the_data_of_its_values(tmp_path):
             seen[run] = own
     assert len(seen) == plan.n_runs
     assert any(len(x) == 1 for x, _ in seen.values())
+    assert any(len(x) == 4 + 3 for x, _ in seen.values())  # 3 of them for validation
 
 
 def test_runs_that_share_their_data_share_one_array(tmp_path):

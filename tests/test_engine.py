@@ -147,6 +147,8 @@ def assert_textbook(results):
         for name in [*METRICS, *NORMS]:
             if row[name] is not None:
                 np.testing.assert_allclose(row[name], right.metrics[name], err_msg=name, **close)
+        if row.get("r2") is not None:
+            np.testing.assert_allclose(row["r2"], right.metrics["score"], **close)
         for name in ("step_converged", "step_diverged"):
             assert (-1 if row[name] is None else row[name]) == right.metrics[name]
         if columns:
@@ -195,7 +197,7 @@ def test_several_grids_are_trained_as_the_textbook_does(tmp_path):
 
 def test_a_sweep_without_a_grid_is_one_run(tmp_path):
     results = trained(tmp_path)
-    assert results.runs().column_names == ["run", "status", "steps", *MEASURED]
+    assert results.runs().column_names == ["run", "status", "steps", *MEASURED, "r2"]
     assert_textbook(results)
 
 

@@ -430,7 +430,7 @@ def test_tables_that_draw_nothing():
 def test_a_parameter_is_drawn_or_an_axis():
     text = DRAWN + "[[grid]]\nsteps = [1, 2]\nseed = [1, 2]\nzip = ['steps', 'seed']\n"
     assert problems(text + RANDOM) == [
-        "f.toml:18: grid[0].steps: is drawn in [random] as well; remove one of the two"
+        "f.toml:14: grid[0].steps: is drawn in [random] as well; remove one of the two"
     ]
 
 

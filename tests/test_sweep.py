@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.schedules import SCHEDULES
 from fastbp.sweep import (
-    DATA_PARAMETERS,
     PARAMETERS,
     Problem,
     SweepError,
@@ -32,8 +33,6 @@ from fastbp.sweep.locate import Outline
 
 NOTEBOOK = Path(__file__).parents[1] / "sweeps" / "notebook.toml"
 
-# Of [data]: unset, but for `standardise`.
-NO_DATA_PARAMETERS = dict.fromkeys(DATA_PARAMETERS) | {"standardise": ()}
 SMALL = """\
 name = "small"
 
@@ -86,27 +85,45 @@ def test_values_and_defaults():
     assert sweep.init == {"a": {"W1": ((0.5,), (0.25,)), "b1": (0.0,)}}
     assert sweep.data.x == ((0.0, 1.0), (1.0, 0.0))
     assert all(type(number) is float for row in sweep.data.x for number in row)
-    assert sweep.record.model_dump() == {"history": False, "trace": False, "weights": False}
+    assert sweep.record.model_dump() == {
+        "history": False,
+        "history_every": None,
+        "history_log": None,
+        "measures": ("loss",),
+        "trace": False,
+        "weights": False,
+    }
     assert sweep.grid == ()
     assert sweep.text == SMALL
     assert sweep.base() == {
+        **dict.fromkeys(PARAMETERS),  # most of them are unset
         "layers": (2, 1),
         "bias": True,
         "activation": "sigmoid",
-        "hidden_activation": None,
-        "output_activation": None,
         "scale": "standard",
+        "freeze": (),
         "init": "a",
-        **NO_DATA_PARAMETERS,
-        "seed": 0,
-        "sample": None,
+        "bias_init": "zeros",
+        "init_scale": 1.0,
+        "init_offset": 0.0,
+        "standardise": (),
         "loss": "mse",
         "optimizer": "sgd",
         "learning_rate": 0.1,
+        "schedule": "constant",
         "steps": 5,
+        "batch_order": "shuffled",
         "dtype": "float64",
-        "target_loss": None,
+        "stop_at_target": False,
+        "stop_on_divergence": False,
     }
+
+
+def test_without_given_weights_they_are_drawn():
+    assert loads(DRAWN).base()["init"] == "glorot_uniform"
+    assert loads(DRAWN).init == {}
+    assert loads(DRAWN).base()["seed"] is None
+    assert loads(SMALL, overrides=["init=he_normal"]).base()["init"] == "he_normal"
 
 
 def test_a_sweep_is_frozen():
@@ -118,7 +135,12 @@ def test_parameters_say_where_they_stand_and_whether_they_split_blocks():
     assert set(PARAMETERS) == set(loads(SMALL).base())
     lanes = {name for name, item in PARAMETERS.items() if not item.structural}
     of_data = {"teacher_units", "noise", "data_seed", "standardise", "split_seed", "sample"}
-    assert lanes == {"scale", "init", "seed", "learning_rate", "target_loss"} | of_data
+    drawn = {"init", "bias_init", "init_scale", "init_offset", "bias_scale", "seed"}
+    of_runs = {"learning_rate", "target_loss", "clip_norm", "warmup_steps", "patience", "min_delta"}
+    tables = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES)
+    own = {name for table in tables for entry in table.values() for name in entry.defaults}
+    assert own >= {"negative_slope", "huber_delta", "momentum", "weight_decay", "decay_rate"}
+    assert lanes == {"scale"} | drawn | of_runs | own | of_data
     assert PARAMETERS["sample"].section == "data"
     assert all(item.doc.endswith(".") for item in PARAMETERS.values())
 
@@ -188,6 +210,7 @@ def test_required_values_may_come_from_the_axes():
 # What is wrong with a bad file
 
 ACTIVATION_NAMES = ", ".join(ACTIVATIONS)
+INIT_NAMES = ", ".join(INITIALIZERS)
 
 WRONG_VALUES = [
     ('name = "small"', 'name = "../x"', 1, "name", '"../x" is not a plain file name; use letters, digits'),
@@ -237,7 +260,7 @@ WRONG_VALUES = [
         "must be a text in quotes, not 1",
     ),
     ("[2, 1]", "[2, 1]\nlayer = 3", 5, "network.layer", "unknown key (did you mean layers?)"),
-    ("[2, 1]", '[2, 1]\ninit = "b"', 5, "network.init", 'unknown init "b"; known: a'),
+    ("[2, 1]", '[2, 1]\ninit = "b"', 5, "network.init", f'unknown init "b"; known: a, {INIT_NAMES}'),
     (
         "[[0.5], [0.25]]",
         "[[0.5], [0.25, 1]]",
@@ -431,7 +454,7 @@ WRONG_VALUES = [
         "",
         14,
         "training.steps",
-        "is missing; set it in [training] or make it an axis of every [[grid]]",
+        "is missing; set it or epochs in [training], or make it an axis of every [[grid]]",
     ),
     ("steps = 5", "steps = 5\n[record]\ntrace = 1", 18, "record.trace", "must be true or false, not 1"),
     ("steps = 5", "steps = 5\n[recrod]", 17, "recrod", "unknown key (did you mean record?)"),
@@ -509,7 +532,7 @@ WRONG_AXES = [
         "sample[2]",
         "sample 2 does not exist; there are 2 samples, counting from 0",
     ),
-    ('init = ["a", "b"]', "init[1]", 'unknown init "b"; known: a'),
+    ('init = ["a", "b"]', "init[1]", f'unknown init "b"; known: a, {INIT_NAMES}'),
     (
         "learning_rate = [[1, 2]]",
         "learning_rate[0]",
@@ -656,7 +679,6 @@ def test_an_empty_file_lacks_everything_a_run_needs():
         "training.steps",
         "data.x",
         "data.y",
-        "init",
     ]
 
 
@@ -934,7 +956,9 @@ def sweep_texts(draw):
         | st.lists(rates, min_size=len(layers) - 1, max_size=len(layers) - 1).map(tuple),
         "learning_rate_1": rates,
         "steps": st.integers(0, 2**24),
-        "activation": st.sampled_from(list(ACTIVATIONS)),
+        "activation": st.sampled_from(
+            [name for name, entry in ACTIVATIONS.items() if len(layers) == 2 or not entry.over_layer]
+        ),
         "optimizer": st.sampled_from(list(OPTIMIZERS)),
         "dtype": st.sampled_from(["float32", "float64"]),
         "target_loss": numbers,
@@ -1034,6 +1058,8 @@ def test_the_schema_accepts_what_loads(text):
     assert not accepts({**tomllib.loads(text), "grid": [{"steps": []}]})
     assert not accepts({**tomllib.loads(text), "grid": [{"steps": {"linspace": [0, 1, 2]}}]})
     assert accepts({**tomllib.loads(text), "grid": [{"learning_rate_12": {"geomspace": [1, 2, 2]}}]})
+    assert accepts({**tomllib.loads(text), "init": {"a": {"file": "weights.npz"}}})
+    assert not accepts({**tomllib.loads(text), "init": {"a": {"file": "weights.npz", "b1": [0]}}})
 
 
 def test_the_schema_names_and_describes_every_key():
@@ -1052,7 +1078,7 @@ def test_the_schema_names_and_describes_every_key():
     keys = [*rule["properties"].values(), *grid["properties"].values(), *grid["patternProperties"].values()]
     keys += [key for table in rule["properties"].values() for key in table.get("properties", {}).values()]
     assert all(key["description"] for key in keys)
-    assert rule["properties"]["network"]["properties"]["activation"]["enum"] == list(ACTIVATIONS)
+    assert rule["properties"]["network"]["properties"]["activation"]["anyOf"][0]["enum"] == list(ACTIVATIONS)
 
 
 def test_the_starter_is_a_sweep_with_the_schema_on_its_first_line():

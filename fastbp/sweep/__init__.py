@@ -317,7 +317,8 @@ def schema() -> dict[str, Any]:
 
 
 def _described(field: FieldInfo) -> dict[str, Any]:
-    default = {} if field.is_required() or field.default in (None, (), "") else {"default": field.default}
+    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    default = {} if field.is_required() or value in (None, [], "") else {"default": value}
     return {"description": field.description, **field_schema(field), **default}
 
 
@@ -330,8 +331,11 @@ def _init_schema() -> dict[str, Any]:
     weights = {"description": "Weights of a layer, a row an input unit, a column an output unit."} | ROWS
     biases = {"description": "Biases of a layer, one an output unit."} | ROW
     patterns = {"^W[1-9][0-9]*$": weights, "^b[1-9][0-9]*$": biases}
+    file = {"description": "An .npz file with W1, b1 ... in place of them.", "type": "string"}
+    named = table_schema("The weights and biases of a network.", {"file": file}, patterns)
     return {
         "description": "Given initial weights, a table [init.NAME] each.",
         "type": "object",
-        "additionalProperties": table_schema("The weights and biases of a network.", {}, patterns),
+        # A file holds all weights.
+        "additionalProperties": named | {"if": {"required": ["file"]}, "then": {"maxProperties": 1}},
     }
