@@ -90,8 +90,8 @@ class DataSource:
             chosen = slice(values["samples"])
         return whole._replace(x=whole.x[chosen], y=whole.y[chosen], samples=whole.samples[chosen])
 
-    def refuse_targets(self, loss: str, values: Mapping[str, Any]) -> None:
-        """Raise `SweepError` where the targets of a run are not what its loss takes.
+    def refusal(self, loss: str, values: Mapping[str, Any]) -> str:
+        """Say why the targets of a run are not what its loss takes; an empty text where they are.
 
         Parameters
         ----------
@@ -102,20 +102,21 @@ class DataSource:
         """
         kind = LOSSES[loss].targets
         if kind == "number":
-            return
+            return ""
         data = self._prepared(values)
         y = np.concatenate([data.y, data.y_validation])
-        refusal = {
-            "probability": "targets from 0 to 1" if ((y < 0) | (y > 1)).any() else "",
-            "sign": "targets -1 and 1, or 0 and 1"
-            if not (np.isin(y, [-1, 1]).all() or np.isin(y, [0, 1]).all())
-            else "",
-            "class": "targets that are classes, or probabilities of each class (set one_hot in [data])"
-            if y.shape[1] < 2 or (y < 0).any() or not np.allclose(y.sum(axis=1), 1, atol=1e-6)
-            else "",
-        }[kind]
-        if refusal:
-            raise SweepError([self.sweep.problem(("training", "loss"), f"{loss} takes {refusal}")])
+        if kind == "class":
+            fit = y.shape[1] > 1 and (y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=1e-6)
+            wanted = "targets that are classes, or the probabilities of at least two classes, which add up to 1"
+            return "" if fit else f"{loss} takes {wanted}; set one_hot = true in [data], or choose another loss"
+        if kind == "probability":
+            odd, wanted = (y < 0) | (y > 1), "targets from 0 to 1"
+        else:
+            odd, wanted = ~np.isin(y, [-1, 1]), "targets -1 and 1, or 0 and 1"
+            odd &= ~np.isin(y, [0, 1]).all()
+        if not odd.any():
+            return ""
+        return f"{loss} takes {wanted}, but one is {y[odd][0]:.8g}; change the targets, or choose another loss"
 
     def variants(
         self, base: Mapping[str, Any], domains: Mapping[str, tuple[Any, ...]], codes: Mapping[str, np.ndarray]

@@ -180,7 +180,7 @@ class Plan:
                 if name in missing or name not in grid.axes
             }
             for chosen in itertools.product(*second):
-                structure = self._structure(self._values(grid, chosen) | dict.fromkeys(missing))
+                structure = self._structure(self._values(grid, chosen) | dict.fromkeys(missing), number)
                 indices = tuple(
                     # Without a parameter that it does not have, a point may equal an earlier one.
                     distinct([codes[name] for name in has], points) if missing & set(dimension) else points
@@ -216,7 +216,8 @@ class Plan:
         digits = [int(points[0]) for points in indices]
         return self.base | _at(grid, digits)
 
-    def _structure(self, values: Mapping[str, Any]) -> Structure:
+    def _structure(self, values: Mapping[str, Any], number: int) -> Structure:
+        """Give the structure of a run of the grid `number`; raise `SweepError` where there can be none."""
         shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS})
         n_layers = len(values["layers"]) - 1
         decay = values["weight_decay"]
@@ -245,20 +246,25 @@ class Plan:
             batch_seed=values["batch_seed"] or 0,
             stops_at_target=values["stop_at_target"],
             stops_on_divergence=values["stop_on_divergence"],
-            patient=values["patience"] is not None,
+            patient=values["patience"] is not None and shape.n_validation > 0,
             validate_every=values["validate_every"] or 0,
         )
-        if structure.batch_size > structure.n_samples:
-            there = f"the {structure.n_samples} samples there are"
-            message = f"a batch of {structure.batch_size} is larger than {there}"
-            raise SweepError([self.sweep.problem(("training", "batch_size"), f"{message}; take fewer")])
+        if structure.batch_size > (most := structure.n_samples):
+            message = f"a batch of {structure.batch_size} samples is larger than the {most} to train on"
+            raise self._refusal(number, "batch_size", values, f"{message}; take at most {most}")
         if values["epochs"] is not None:
             structure = structure._replace(steps=values["epochs"] * structure.n_batches)
         if structure.steps > MAXIMUM_STEPS:
             message = f"make {structure.steps} steps; a run may have {MAXIMUM_STEPS}"
-            raise SweepError([self.sweep.problem(("training", "epochs"), message)])
-        self.data.refuse_targets(structure.loss, {name: values[name] for name in DATA_PARAMETERS})
+            advice = f"take at most {MAXIMUM_STEPS // structure.n_batches} epochs"
+            raise self._refusal(number, "epochs", values, f"{message}, so {advice}")
+        if refusal := self.data.refusal(structure.loss, {name: values[name] for name in DATA_PARAMETERS}):
+            raise self._refusal(number, "loss", values, refusal)
         return structure
+
+    def _refusal(self, number: int, name: str, values: Mapping[str, Any], message: str) -> SweepError:
+        """Give the error at the place where the grid `number` gives a parameter its value."""
+        return SweepError([self.sweep.problem(self.sweep.source(number, name, values[name]), message)])
 
     @property
     def n_runs(self) -> int:

@@ -135,6 +135,12 @@ class Sweep(Section):
         """Return a problem with the line, or the override, that `keys` lead to, such as ``("data", "file")``."""
         return place([Finding(keys, message)], self._origin)[0]
 
+    def source(self, index: int, name: str, value: Any) -> Path:
+        """Return where the grid `index`, or else a section, gives a parameter this value."""
+        drafted = self._draft(None)
+        found = (item.path for item in drafted.candidates(index, name) if item.value == value)
+        return next(found, (PARAMETERS[name].section, name))
+
     def losses(self) -> frozenset[str]:
         """Return the losses of all runs."""
         return losses(self._draft(None))

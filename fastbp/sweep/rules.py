@@ -111,10 +111,17 @@ def _companions(draft: Draft) -> Iterator[Finding]:
     for index in range(len(draft.grids)):
         for name, without, other in _COMPANIONS:
             set_ = [item for item in draft.candidates(index, name) if item.value != without]
-            if set_ and draft.knows(index, other) and not draft.gives(index, other):
+            if set_ and draft.knows(index, other) and not _has(draft, index, other):
                 section = PARAMETERS[other].section
                 message = f"means nothing without {other}; set {other} in [{section}], or remove this"
                 yield Finding(set_[0].path[:3], message)
+
+
+def _has(draft: Draft, index: int, name: str) -> bool:
+    """Return whether some run of a grid has a value of a parameter; ``validation = 0`` keeps no samples."""
+    if name == "validation":
+        return any(item.value for item in draft.candidates(index, name))
+    return draft.gives(index, name)
 
 
 def _unfit_freeze(draft: Draft) -> Iterator[Finding]:
@@ -143,6 +150,8 @@ def _unfit_record(draft: Draft, record: Record) -> Iterator[Finding]:
         message = "a trace needs steps over all samples; remove batch_size, or set trace = false"
         yield Finding(("record", "trace"), message, (batched[0].path,))
     of_validation = [name for name in record.measures if name.startswith("validation")]
-    if of_validation and not all(draft.gives(index, "validation") for index in range(len(draft.grids))):
+    indices = range(len(draft.grids))
+    known = all(draft.knows(index, "validation") for index in indices)
+    if of_validation and known and not any(_has(draft, index, "validation") for index in indices):
         message = f"{of_validation[0]} needs samples kept for it; set validation in [data]"
         yield Finding(("record", "measures"), message)
