@@ -22,12 +22,9 @@ from jax import lax
 from rich.console import Console
 from rich.table import Table
 
-from fastbp.kernels import cpu, losses
-from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels import cpu
 from fastbp.kernels.batch import make_batch
-from fastbp.kernels.losses import LOSSES
-from fastbp.kernels.metrics import LOSS_LAST
-from fastbp.kernels.network import Network
+from fastbp.kernels.structure import Structure, network_of
 
 
 class Trainer(NamedTuple):
@@ -47,21 +44,21 @@ W2, B2 = np.array([[0.40, 0.45], [0.50, 0.55]]), np.array([0.60, 0.60])
 
 def fastbp_trainer(n_runs: int, dtype: str) -> Trainer:
     """Give fastbp's kernel at work on all runs."""
-    sigmoid = list(ACTIVATIONS).index("sigmoid")
-    network = Network(
-        layers=np.array([2, 2, 2]),
-        activations=np.array([sigmoid, sigmoid]),
+    structure = Structure(
+        layers=(2, 2, 2),
         bias=True,
-        loss=list(LOSSES).index("mse"),
-        optimizer=0,
-        weight=losses.weight("mse", 1, 2),
+        activations=("sigmoid", "sigmoid"),
+        loss="mse",
+        optimizer="sgd",
+        steps=STEPS,
+        dtype=dtype,
         n_samples=1,
     )
     weights = np.concatenate([np.ravel(part) for part in (W1, B1, W2, B2)]).astype(dtype)
     rates = learning_rates(n_runs)
     hyper = np.column_stack([np.full(n_runs, -np.inf), rates, rates, np.ones((n_runs, 2))])
     batch = make_batch(
-        network,
+        network_of(structure),
         STEPS,
         X[None],
         Y[None],
@@ -78,7 +75,7 @@ def fastbp_trainer(n_runs: int, dtype: str) -> Trainer:
     def train():
         cpu.train_batch(batch, pool, cpu.n_threads())
 
-    return Trainer(reset, train, lambda: batch.runs(batch.m)[:, LOSS_LAST])
+    return Trainer(reset, train, lambda: batch.measure("loss_last"))
 
 
 def jax_trainer(n_runs: int, dtype: str, chunk: int | None) -> Trainer:

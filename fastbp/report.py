@@ -142,7 +142,8 @@ def print_outline(outline: dict[str, Any]) -> None:
             "-".join(map(str, group["layers"])) + ("" if group["bias"] else " no bias"),
             " ".join(group["activations"]),
             *(str(group[name]) for name in ("loss", "optimizer", "dtype")),
-            *(f"{group[name]:,}" for name in ("n_samples", "steps", "runs")),
+            _samples(group),
+            *(f"{group[name]:,}" for name in ("steps", "runs")),
         )
     console.print(table)
     if len(outline["groups"]) > ROWS:
@@ -153,6 +154,14 @@ def print_outline(outline: dict[str, Any]) -> None:
     console.print(
         f"time    {_duration(outline['seconds'])} on {_count(outline['threads'], 'thread')} once compiled; a guess"
     )
+
+
+def _samples(group: dict[str, Any]) -> str:
+    """Give the samples that a run is trained on, those of a step and those kept for validation."""
+    text = f"{group['n_samples']:,}"
+    if group["batch_size"]:
+        text += f" by {group['batch_size']:,}"
+    return text + (f" + {group['n_validation']:,}" if group["n_validation"] else "")
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:

@@ -12,11 +12,15 @@ import fastbp
 from fastbp.cli import app
 from fastbp.datasets import DATASETS
 from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.orders import ORDERS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
+from fastbp.kernels.schedules import SCHEDULES, TO_THE_END
 from fastbp.plan import Plan
 from fastbp.sweep import Data, loads
+from fastbp.sweep.sections import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,18 +72,42 @@ def test_the_table_is_what_the_first_command_prints(tmp_path, monkeypatch):
     assert without_time[0] == without_time[1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "table"),
-    [
-        ("activation", ACTIVATIONS),
-        ("loss", LOSSES),
-        ("optimizer", OPTIMIZERS),
-        ("scale", PARAMETRISATIONS),
-    ],
-)
-def test_names_are_those_of_the_kernels(kind, table):
-    (row,) = re.findall(rf"^\| {kind} \| (.*) \|$", README, re.MULTILINE)
-    assert re.findall(r"`(\w+)`", row) == list(table)
+TABLES = {
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "init": INITIALIZERS,
+    "batch_order": ORDERS,
+    "scale": PARAMETRISATIONS,
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_names_formulas_and_defaults_are_those_of_the_kernels(kind):
+    table = README[README.index(f"| {kind} |") :]
+    rows = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in table[: table.index("\n\n")].splitlines()[2:]
+    ]
+    assert [row[0].strip("`") for row in rows] == list(TABLES[kind])
+    for row, entry in zip(rows, TABLES[kind].values(), strict=True):
+        assert row[1] == entry.formula
+        if len(row) == 3:
+            shown = {None: "needed", TO_THE_END: "to the end"}
+            own = {
+                name: shown.get(v, v) if name == "decay_steps" or v is None else v
+                for name, v in entry.defaults.items()
+            }
+            listed = dict(re.findall(r"`(\w+)` \(([^)]*)\)", row[2]))
+            assert list(listed) == list(own)
+            for name, value in own.items():
+                assert listed[name] == value if isinstance(value, str) else float(listed[name]) == value
+
+
+def test_every_key_is_described():
+    for model in SECTIONS.values():
+        assert set(model.model_fields) <= set(re.findall(r"\w+", README))
 
 
 def test_data_sets_are_listed_with_their_parameters_and_what_they_are():

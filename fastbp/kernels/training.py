@@ -258,14 +258,15 @@ def descend(network, run, t, n_parameters):
     factor = rows_from(run.scratch, FACTOR)
     if network.clips:
         clip(network, g, h[network.clip_row])
-    factor[0] = 1.0
     if network.scheduled:
         row = network.schedule_row
         set_factor(network.schedule, (factor, t, h[row], rows_from(h, row + 1)))
     begin(network.optimizer, (own, c, t))
     for k in range(len(network.range_layers)):
         first, last = network.range_first[k], network.range_last[k]
-        eta = h[LEARNING_RATE + network.range_layers[k]] * factor[0]
+        eta = h[LEARNING_RATE + network.range_layers[k]]
+        if network.scheduled:
+            eta = eta * factor[0]
         if network.decays:
             decay(w, g, eta, h[network.decay_row], network.decoupled, first, last)
         update(network.optimizer, (w, g, m, v, eta, own, c, first, last))
