@@ -1087,7 +1087,7 @@ def test_the_starter_is_a_sweep_with_the_schema_on_its_first_line():
     sweep = loads(starter())
     rates = sweep.grid[0].axes["learning_rate"].values
     assert np.allclose(np.diff(np.log(rates)), math.log(rates[1] / rates[0]))
-    assert sweep.record.history is True
+    assert sweep.record.history_log == 50
     assert sweep.base()["activation"] == "tanh"
 
 
