@@ -5,7 +5,6 @@ Nothing here raises for a wrong file: what is wrong becomes a `Finding`. Imports
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
@@ -186,7 +185,7 @@ def _read_init(raw: Any, folder: FilePath, findings: list[Finding]) -> dict[str,
             continue
         if "file" in table:
             try:
-                tables[name] = at("file", partial(read_weights, folder), _alone(table))
+                tables[name] = at("file", lambda given: read_weights(folder, _alone(given)), table)
             except RefusedError as refusal:
                 findings += [Finding(("init", name, *part.path), str(part)) for part in refusal.all]
             continue
