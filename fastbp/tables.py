@@ -134,6 +134,8 @@ def unknown(
         return np.ones(len(values), bool)
     if kind is not None:
         return ~np.isfinite(values)
+    if metric == "loss_min" and structure.steps == 0 and structure.samples_a_step < structure.n_samples:
+        return np.ones(len(values), bool)  # the least of the losses of batches, of which there was none
     return (steps == 0) & (metric in _WITHOUT_STEPS)
 
 
