@@ -107,8 +107,12 @@ class DataSource:
         y = np.concatenate([data.y, data.y_validation])
         if kind == "class":
             fit = y.shape[1] > 1 and (y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=1e-6)
-            wanted = "targets that are classes, or the probabilities of at least two classes, which add up to 1"
-            return "" if fit else f"{loss} takes {wanted}; set one_hot = true in [data], or choose another loss"
+            wanted = (
+                "targets that are classes, or the probabilities of at least two classes, which add up to 1"
+            )
+            return (
+                "" if fit else f"{loss} takes {wanted}; set one_hot = true in [data], or choose another loss"
+            )
         if kind == "probability":
             odd, wanted = (y < 0) | (y > 1), "targets from 0 to 1"
         else:
@@ -116,7 +120,9 @@ class DataSource:
             odd &= ~np.isin(y, [0, 1]).all()
         if not odd.any():
             return ""
-        return f"{loss} takes {wanted}, but one is {y[odd][0]:.8g}; change the targets, or choose another loss"
+        return (
+            f"{loss} takes {wanted}, but one is {y[odd][0]:.8g}; change the targets, or choose another loss"
+        )
 
     def variants(
         self, base: Mapping[str, Any], domains: Mapping[str, tuple[Any, ...]], codes: Mapping[str, np.ndarray]

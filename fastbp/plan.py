@@ -23,7 +23,7 @@ from fastbp.data import DataSource, load_data
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.structure import Structure
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
-from fastbp.sweep.needs import absent, activations, decides_alike, deciders, needs_of
+from fastbp.sweep.needs import absent, activations, deciders, decides_alike, needs_of
 from fastbp.sweep.sections import MAXIMUM_STEPS
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
@@ -204,8 +204,10 @@ class Plan:
     ) -> list[np.ndarray]:
         """Give the columns of a dimension that decide the structure, or whether conditional parameters exist."""
         columns = [codes[name] for name in dimension if name not in conditional and _structural(name)]
-        for name, decider in ((name, decider) for name in conditional for decider in deciders(name)):
-            if decider in dimension and not _structural(decider):
+        for name in conditional:
+            for decider in set(deciders(name)) & set(dimension):
+                if _structural(decider):
+                    continue
                 alike = [decides_alike(name, decider, value) for value in self.domains[decider]]
                 _, among = np.unique(np.array(alike), axis=0, return_inverse=True)
                 columns.append(among.ravel()[codes[decider]])

@@ -148,7 +148,8 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
         places = pa.array(codes.astype(np.int32), mask=unset)
         return pa.DictionaryArray.from_arrays(places, pa.array(texts, pa.string()))
     if any(isinstance(value, tuple) for value in domain):
-        named = any(isinstance(part, str) for value in domain if isinstance(value, tuple) for part in value)
+        # A list that may be empty is one of names.
+        named = all(isinstance(part, str) for value in domain if isinstance(value, tuple) for part in value)
         number = pa.string() if named else pa.int64() if name == "layers" else pa.float64()
         lists = [
             list(value) if isinstance(value, tuple) else None if value is None else [value]

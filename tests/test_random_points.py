@@ -54,7 +54,9 @@ def test_without_a_grid_the_points_are_the_runs():
 
 
 def test_every_grid_is_run_at_each_point_and_the_points_vary_slowest():
-    text = FREE_DRAWN + RANDOM + '[[grid]]\nbias = [true]\nloss = ["mse", "half_sse"]\n[[grid]]\nrepeats = 3\n'
+    text = (
+        FREE_DRAWN + RANDOM + '[[grid]]\nbias = [true]\nloss = ["mse", "half_sse"]\n[[grid]]\nrepeats = 3\n'
+    )
     text = text.replace("[network]", "[network]\nseed = 0")
     sweep = loads(text)
     points = list(zip(*(sweep.grid[0].axes[name].values for name in ("learning_rate", "steps")), strict=True))
@@ -182,7 +184,11 @@ def test_scipy_is_needed_only_by_its_methods(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_points_are_written_out_and_the_fingerprint_is_theirs(method):
-    text = FREE_DRAWN + RANDOM + f'method = "{method}"\n[[grid]]\nseed = [1, 2]\n[[grid]]\nzip = ["seed", "bias"]\n'
+    text = (
+        FREE_DRAWN
+        + RANDOM
+        + f'method = "{method}"\n[[grid]]\nseed = [1, 2]\n[[grid]]\nzip = ["seed", "bias"]\n'
+    )
     sweep = loads(text + "seed = [1, 2]\nbias = [true, true]\n")
     again = loads(dumps(sweep))
     assert again == sweep

@@ -17,7 +17,7 @@ from fastbp.plan import Plan
 from fastbp.sweep import PARAMETERS, SweepError, dumps, load, loads
 from fastbp.sweep.sections import MEASURES
 
-# Lines: [network] 3, layers 4, [data] 6, x 7, y 8, [training] 10, learning_rate 11, steps 12; what is added 13 and on.
+# Lines: [network] 3, layers 4, [data] 6, x 7, y 8, [training] 10, learning_rate 11, steps 12; then what is added.
 DEEP = DRAWN.replace("layers = [2, 1]", "layers = [2, 3, 1]")
 EPOCHS = DRAWN.replace("steps = 5", "epochs = 5")
 
@@ -56,7 +56,8 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
         # Activations
         (
             network('activation = ["tanh", "relu"]'),
-            "4: network.activation: has 2 activations but layers [2, 1] have 1 layers of weights; give one for each",
+            "4: network.activation: has 2 activations but layers [2, 1] have 1 layers of weights; "
+            "give one for each",
         ),
         (
             training('[[grid]]\nactivation = ["tanh", ["tanh"], ["tanh", "relu"]]', DEEP),
@@ -98,7 +99,10 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
         # Lengths
         (training("epochs = 3"), f"13: training.epochs: {BOTH_LENGTHS}"),
         (training("[[grid]]\nepochs = [3, 4]"), f"14: grid[0].epochs: {BOTH_LENGTHS}"),
-        (training("epochs = -1", DRAWN.replace("steps = 5\n", "")), "12: training.epochs: must be a whole number"),
+        (
+            training("epochs = -1", DRAWN.replace("steps = 5\n", "")),
+            "12: training.epochs: must be a whole number",
+        ),
         # Schedules
         (
             training('schedule = "step"'),
@@ -172,7 +176,10 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
             training("[record]\nhistory_every = 2\nhistory_log = 3"),
             "15: record.history_log: history_every is set too; keep one of the two",
         ),
-        (training("[record]\nhistory_every = 0"), "14: record.history_every: must be a whole number of at least 1"),
+        (
+            training("[record]\nhistory_every = 0"),
+            "14: record.history_every: must be a whole number of at least 1",
+        ),
         (training('[record]\nmeasures = ["score"]'), f"14: record.measures: {OF_HISTORY}"),
         (training("batch_size = 1\n[record]\ntrace = true"), f"15: record.trace: {TRACE}"),
         (training("[record]\ntrace = true\n[[grid]]\nbatch_size = [1, 2]"), f"14: record.trace: {TRACE}"),
@@ -186,7 +193,8 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
         ),
         (
             training('[record]\nhistory = true\nmeasures = ["losses"]'),
-            '15: record.measures[0]: unknown measure "losses" (did you mean loss?); known: ' + ", ".join(MEASURES),
+            '15: record.measures[0]: unknown measure "losses" (did you mean loss?); known: '
+            + ", ".join(MEASURES),
         ),
         (
             training('[record]\nhistory = true\nmeasures = "loss"'),
@@ -204,7 +212,10 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
         (training("warmup_steps = 1.5"), "13: training.warmup_steps: must be a whole number, not 1.5"),
         (training("batch_size = 0"), "13: training.batch_size: must be a whole number of at least 1, not 0"),
         (training("patience = 0"), "13: training.patience: must be a whole number of at least 1, not 0"),
-        (training('stop_at_target = "yes"'), '13: training.stop_at_target: must be true or false, not the text "yes"'),
+        (
+            training('stop_at_target = "yes"'),
+            '13: training.stop_at_target: must be true or false, not the text "yes"',
+        ),
         (
             training('schedule = "cosin"'),
             '13: training.schedule: unknown schedule "cosin" (did you mean cosine?); known: '
@@ -282,7 +293,9 @@ def test_what_fits(text):
 
 
 def test_frozen_names_and_measures_are_kept_once():
-    sweep = loads(network('freeze = ["b1", "W", "b1"]') + '[record]\nhistory = true\nmeasures = ["loss", "loss"]\n')
+    sweep = loads(
+        network('freeze = ["b1", "W", "b1"]') + '[record]\nhistory = true\nmeasures = ["loss", "loss"]\n'
+    )
     assert sweep.network.freeze == ("W", "b1")
     assert sweep.record.measures == ("loss",)
 
@@ -293,8 +306,8 @@ TWO = "is larger than the 2 to train on; take at most 2"
 LONG = "make 33554432 steps; a run may have 16777216, so take at most 8388608 epochs"
 ODD = "but one is 2; change the targets, or choose another loss"
 CLASSES = (
-    "cross_entropy takes targets that are classes, or the probabilities of at least two classes, which add up to 1; "
-    "set one_hot = true in [data], or choose another loss"
+    "cross_entropy takes targets that are classes, or the probabilities of at least two classes, "
+    "which add up to 1; set one_hot = true in [data], or choose another loss"
 )
 SIGMOID, SOFTMAX = (network(f'output_activation = "{name}"') for name in ("sigmoid", "softmax"))
 
@@ -349,7 +362,10 @@ def targets(y, text=DRAWN):
             targets("[[0], [-1]]", training('loss = "hinge"')),
             "13: training.loss: hinge takes targets -1 and 1, or 0 and 1, but one is 0;",
         ),
-        (targets("[[1], [0.5]]", training('loss = "cross_entropy"', SOFTMAX)), f"14: training.loss: {CLASSES}"),
+        (
+            targets("[[1], [0.5]]", training('loss = "cross_entropy"', SOFTMAX)),
+            f"14: training.loss: {CLASSES}",
+        ),
         (targets("[[0], [0]]", training('loss = "cross_entropy"', SOFTMAX)), f"14: training.loss: {CLASSES}"),
         (
             targets(
@@ -372,7 +388,9 @@ def test_what_the_plan_refuses_is_told_where_it_stands(text, expected):
 
 
 def test_what_the_plan_refuses_of_an_override_is_told_of_it():
-    assert problem_of_plan(DRAWN, "batch_size=3").startswith("--set batch_size=3: training.batch_size: a batch of 3")
+    assert problem_of_plan(DRAWN, "batch_size=3").startswith(
+        "--set batch_size=3: training.batch_size: a batch of 3"
+    )
     expected = "--set grid.loss=['hinge']: grid[0].loss[0]: hinge takes"
     assert problem_of_plan(targets("[[1], [2]]"), "grid.loss=['hinge']").startswith(expected)
 
@@ -437,8 +455,14 @@ def test_weights_of_a_file_are_those_that_stand_in_a_sweep(folder, dtype):
         ({"w1": GOOD["W1"]}, '7: init.a.file: holds an array "w1"; known: W1, b1, W2, b2 ...'),
         ({"W1": np.ones(2)}, "7: init.a.file: W1 must be a matrix of numbers, not float64 of shape (2,)"),
         ({"b1": np.ones((1, 1))}, "7: init.a.file: b1 must be a row of numbers, not float64 of shape (1, 1)"),
-        ({"W1": np.ones((2, 0))}, "7: init.a.file: W1 must be a matrix of numbers, not float64 of shape (2, 0)"),
-        ({"W1": np.array([["1"]])}, "7: init.a.file: W1 must be a matrix of numbers, not <U1 of shape (1, 1)"),
+        (
+            {"W1": np.ones((2, 0))},
+            "7: init.a.file: W1 must be a matrix of numbers, not float64 of shape (2, 0)",
+        ),
+        (
+            {"W1": np.array([["1"]])},
+            "7: init.a.file: W1 must be a matrix of numbers, not <U1 of shape (1, 1)",
+        ),
         ({"W1": np.array([[1j]])}, "7: init.a.file: W1 must be a matrix of numbers, not complex128"),
         ({"W1": np.array([[True]])}, "7: init.a.file: W1 must be a matrix of numbers, not bool"),
         ({"W1": np.array([[np.nan], [1]])}, "7: init.a.file: W1 holds numbers that are not finite"),
@@ -447,7 +471,10 @@ def test_weights_of_a_file_are_those_that_stand_in_a_sweep(folder, dtype):
         ({}, f"7: init.a.file: {NOT_PLAIN}"),
         (GOOD | {"W1": np.ones((3, 1))}, "6: init.a.W1: has shape 3 x 1; layers [2, 1] need shape 2 x 1"),
         ({"W1": GOOD["W1"]}, "6: init.a.b1: is missing; layers [2, 1] need length 1"),
-        (GOOD | {"W2": np.ones((1, 1))}, "6: init.a.W2: no run needs it; remove it, or change layers or bias"),
+        (
+            GOOD | {"W2": np.ones((1, 1))},
+            "6: init.a.W2: no run needs it; remove it, or change layers or bias",
+        ),
     ],
 )
 def test_a_wrong_file_of_weights(folder, arrays, expected):

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import reference
@@ -57,9 +58,15 @@ def text_of(network=(), data=(), training=(), record=(), grids=(), given=False):
     if "epochs" in tables["training"]:
         del tables["training"]["steps"]
     lines = ['name = "vocabulary"']
-    for header, values in [*((f"[{name}]", table) for name, table in tables.items()), *(("[[grid]]", g) for g in grids)]:
+    for header, values in [
+        *((f"[{name}]", table) for name, table in tables.items()),
+        *(("[[grid]]", g) for g in grids),
+    ]:
         # A JSON value of these kinds is a TOML value.
-        lines += [header, *(f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None)]
+        lines += [
+            header,
+            *(f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -99,13 +106,17 @@ def textbook(plan, run):
     if values["hidden_activation"]:
         activations[:-1] = [values["hidden_activation"]] * (n_layers - 1)
     activations[-1] = values["output_activation"] or activations[-1]
-    batches = size and size < n and batches_of(
-        SimpleNamespace(
-            batch_size=size,
-            n_samples=n,
-            steps=steps,
-            batch_order=values["batch_order"],
-            batch_seed=values["batch_seed"] or 0,
+    batches = (
+        size
+        and size < n
+        and batches_of(
+            SimpleNamespace(
+                batch_size=size,
+                n_samples=n,
+                steps=steps,
+                batch_order=values["batch_order"],
+                batch_seed=values["batch_seed"] or 0,
+            )
         )
     )
     flags = {"target": "stop_at_target", "divergence": "stop_on_divergence", "patience": "patience"}
@@ -220,8 +231,12 @@ def column(rows, name):
 
 def test_optimizers_schedules_and_initial_weights(tmp_path):
     training = {"decay_steps": 2.5, "decay_rate": 0.6}
-    grid = {"optimizer": list(OPTIMIZERS), "schedule": list(SCHEDULES), "init": ["a", "he_normal", "orthogonal"]}
-    plan, results, rows = trained(tmp_path, training=training, grids=[grid], given=True)
+    grid = {
+        "optimizer": list(OPTIMIZERS),
+        "schedule": list(SCHEDULES),
+        "init": ["a", "he_normal", "orthogonal"],
+    }
+    _, _, rows = trained(tmp_path, training=training, grids=[grid], given=True)
     assert len(rows) == 9 * 6 * 3
     assert len(set(column(rows, "loss_last"))) == len(rows)
 
@@ -265,7 +280,9 @@ def test_schedules_begin_after_the_warm_up_and_reach_the_end(tmp_path):
 
 
 def test_given_weights_beside_drawn_ones_are_not_multiplied_by_the_seeds(tmp_path):
-    _, _, rows = trained(tmp_path, grids=[{"init": ["glorot_uniform", "a", "zeros"], "repeats": 3}], given=True)
+    _, _, rows = trained(
+        tmp_path, grids=[{"init": ["glorot_uniform", "a", "zeros"], "repeats": 3}], given=True
+    )
     found = [(row["init"], row["seed"]) for row in rows.values()]
     assert sorted(found, key=str) == sorted(
         [*(("glorot_uniform", seed) for seed in range(3)), ("a", None), ("zeros", None)], key=str
@@ -276,9 +293,10 @@ def test_what_draws_biases_needs_a_seed_even_where_the_weights_do_not(tmp_path):
     grid = {"init": ["zeros", "normal"], "bias_init": ["zeros", "uniform"], "seed": [0, 1]}
     _, _, rows = trained(tmp_path, grids=[grid])
     found = {(row["init"], row["bias_init"], row["seed"]) for row in rows.values()}
-    assert found == set(itertools.product(*grid.values())) - {("zeros", "zeros", 0), ("zeros", "zeros", 1)} | {
-        ("zeros", "zeros", None)
-    }
+    assert found == set(itertools.product(*grid.values())) - {
+        ("zeros", "zeros", 0),
+        ("zeros", "zeros", 1),
+    } | {("zeros", "zeros", None)}
 
 
 def test_scales_and_offsets_of_initial_weights(tmp_path):
@@ -322,7 +340,7 @@ def test_every_loss_with_every_output_that_fits(tmp_path):
     ]
     losses, outputs = zip(*pairs, strict=True)
     grid = {"zip": ["loss", "output_activation"], "loss": losses, "output_activation": outputs}
-    plan, results, rows = trained(tmp_path, training={"learning_rate": 0.02}, grids=[grid], given=True)
+    _, results, rows = trained(tmp_path, training={"learning_rate": 0.02}, grids=[grid], given=True)
     names = results.runs().column_names
     assert names[-2:] == ["r2", "accuracy"]
     for row in rows.values():
@@ -336,8 +354,27 @@ def test_activations_layer_by_layer(tmp_path):
     lists = [["tanh", "relu", "softmax"], ["sin", "erf", "identity"], ["selu", "softsign", "tanh"]]
     grid = {"activation": [*lists, "gelu"]}
     network = {"layers": [2, 4, 3, 2], "bias_init": "uniform"}
-    _, results, rows = trained(tmp_path, network=network, grids=[grid, {"hidden_activation": ["silu"]}])
-    assert column(rows, "activation") == [*map(str, ([f"{name}" for name in names] for names in lists)), "gelu", "tanh"]
+    _, _, rows = trained(tmp_path, network=network, grids=[grid, {"hidden_activation": ["silu"]}])
+    assert column(rows, "activation") == [
+        *map(str, ([f"{name}" for name in names] for names in lists)),
+        "gelu",
+        "tanh",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("activation", [["tanh", "relu"], ["relu", "tanh"]], None),
+        ("freeze", [["W1"], []], None),
+        ("freeze", [[]], None),
+        ("standardise", [True, ["targets"]], [["inputs"], ["targets"]]),
+    ],
+)
+def test_columns_of_lists_of_names(tmp_path, name, values, found):
+    _, results, rows = trained(tmp_path, grids=[{name: values}])
+    assert results.runs().schema.field(name).type == pa.list_(pa.string())
+    assert column(rows, name) == (values if found is None else found)
 
 
 def test_hyperparameters_of_activations_and_losses(tmp_path):
@@ -364,7 +401,9 @@ def test_mini_batches_in_epochs(tmp_path):
 
 
 def test_mini_batches_in_steps_end_in_the_middle_of_an_epoch(tmp_path):
-    _, _, rows = trained(tmp_path, training={"batch_size": 2}, grids=[{"steps": [0, 1, 5, 9], "loss": ["mse", "hinge"]}])
+    _, _, rows = trained(
+        tmp_path, training={"batch_size": 2}, grids=[{"steps": [0, 1, 5, 9], "loss": ["mse", "hinge"]}]
+    )
     assert column(rows, "steps") == [0, 0, 1, 1, 5, 5, 9, 9]
     assert [row["loss_min"] is None for row in rows.values()] == [True] * 2 + [False] * 6
 
@@ -381,7 +420,9 @@ def test_validation_columns_are_null_where_a_run_has_none(tmp_path):
     for row in rows.values():
         has = f"validation_{score_column(row['loss'])}"
         assert (row["validation_loss"] is None) == (row["validation"] == 0)
-        assert {name for name in SCORES[2:] if row[name] is not None} == ({has} if row["validation"] else set())
+        assert {name for name in SCORES[2:] if row[name] is not None} == (
+            {has} if row["validation"] else set()
+        )
 
 
 def test_without_validation_there_are_no_columns_of_it(tmp_path):
@@ -414,7 +455,10 @@ def test_a_history_of_all_measures(tmp_path):
             if measured is not None:
                 assert_close(line["validation_loss"], measured, "float64", "validation_loss")
                 assert_close(
-                    line[f"validation_{kind}"], right.metrics["validation_score"], "float64", "validation_score"
+                    line[f"validation_{kind}"],
+                    right.metrics["validation_score"],
+                    "float64",
+                    "validation_score",
                 )
         gradients = np.linalg.norm(textbook(plan, run).g, axis=1)
         np.testing.assert_allclose([line["gradient_norm"] for line in own[:-1]], gradients, rtol=1e-10)
@@ -434,7 +478,7 @@ def test_a_history_of_all_measures(tmp_path):
     ],
 )
 def test_steps_that_a_history_keeps(tmp_path, record, steps):
-    plan, results, rows = trained(
+    _, results, rows = trained(
         tmp_path, training={"steps": 10}, record={"history": None, **record}, grids=[{"repeats": 2}]
     )
     table = results.history().to_pandas()
@@ -449,7 +493,11 @@ def test_runs_stop(tmp_path):
     training = {"steps": 60, "learning_rate": 0.5}
     grids = [
         {"target_loss": [0.3, 0.2, 0.0], "stop_at_target": [True, False], "learning_rate": [0.5, 0.1]},
-        {"learning_rate": [1e150, 0.5], "stop_on_divergence": [True, False], "output_activation": ["identity"]},
+        {
+            "learning_rate": [1e150, 0.5],
+            "stop_on_divergence": [True, False],
+            "output_activation": ["identity"],
+        },
         {"validation": [2, 3], "patience": [1, 3], "min_delta": [0.0, 0.01], "split_seed": [2, 3]},
     ]
     _, results, rows = trained(tmp_path, training=training, grids=grids, given=True)
@@ -473,7 +521,9 @@ def test_runs_of_mini_batches_stop(tmp_path):
         {"patience": [2], "validate_every": [1, 4], "validation": [2], "split_seed": [0, 1, 2]},
         {"target_loss": [0.1, 0.01], "stop_at_target": [True]},
     ]
-    _, _, rows = run_of(text_of(training=training, record={"history_every": 7, "history": None}, grids=grids), tmp_path)
+    _, _, rows = run_of(
+        text_of(training=training, record={"history_every": 7, "history": None}, grids=grids), tmp_path
+    )
     plan = Plan(loads(text_of(training=training, grids=grids)))
     for run, row in rows.items():
         right = textbook(plan, run)
@@ -492,7 +542,17 @@ def test_patience_without_samples_to_validate_with_stops_nothing(tmp_path):
 # The same bits
 
 
-NAMES = ("loss_first", "loss_last", "loss_tail", "convergence", "gradient_norm", "weight_norm", "r2", "steps", "status")
+NAMES = (
+    "loss_first",
+    "loss_last",
+    "loss_tail",
+    "convergence",
+    "gradient_norm",
+    "weight_norm",
+    "r2",
+    "steps",
+    "status",
+)
 
 
 def bits(plan, results):
@@ -563,7 +623,7 @@ def test_data_that_differ_from_run_to_run(tmp_path):
         {"validation": [0.25], "split_seed": [0, 1], "noise": [0.3], "batch_size": [4], "samples": [8, 5]},
         {"sample": [0, 3], "loss": ["mse", "binary_cross_entropy"]},
     ]
-    _, results, rows = trained(
+    _, _, rows = trained(
         tmp_path, network={"layers": [2, 3, 1], "output_activation": "sigmoid"}, data=data, grids=grids
     )
     assert [row["r2"] for row in rows.values() if row["sample"] is not None] == [None] * 4

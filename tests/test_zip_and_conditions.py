@@ -179,7 +179,9 @@ def hold_against_enumeration(grids, fixed, text):
 @given(grids_of_points())
 @example([{"optimizer": ["sgd", "momentum"], "momentum": [0.5, 0.9]}])
 @example([{"init": ["constant", "a"], "bias_init": ["zeros", "uniform"], "seed": [0, 1]}])
-@example([{"zip": [["learning_rate", "target_loss"]], "learning_rate": [0.5, 0.25], "target_loss": [0.0, 1.0]}] * 2)
+@example(
+    [{"zip": [["learning_rate", "target_loss"]], "learning_rate": [0.5, 0.25], "target_loss": [0.0, 1.0]}] * 2
+)
 @example(
     [
         {
@@ -561,7 +563,9 @@ def test_every_conditional_parameter_hangs_on_one_that_all_runs_have():
 
 def test_a_plan_can_be_sent_to_another_process():
     plan = Plan(
-        loads(written([{"learning_rate": [0.5, 0.25], "seed": [0, 1], "zip": ["seed", "learning_rate"]}], DRAWN))
+        loads(
+            written([{"learning_rate": [0.5, 0.25], "seed": [0, 1], "zip": ["seed", "learning_rate"]}], DRAWN)
+        )
     )
     again = pickle.loads(pickle.dumps(plan))
     assert again.n_runs == plan.n_runs == 2
