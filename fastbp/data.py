@@ -90,8 +90,8 @@ class DataSource:
             chosen = slice(values["samples"])
         return whole._replace(x=whole.x[chosen], y=whole.y[chosen], samples=whole.samples[chosen])
 
-    def refuse_targets(self, loss: str, values: Mapping[str, Any]) -> None:
-        """Raise `SweepError` where the targets of a run are not what its loss takes.
+    def refusal(self, loss: str, values: Mapping[str, Any]) -> str:
+        """Say why the targets of a run are not what its loss takes; nothing where they are.
 
         Parameters
         ----------
@@ -102,20 +102,16 @@ class DataSource:
         """
         kind = LOSSES[loss].targets
         if kind == "number":
-            return
+            return ""
         data = self._prepared(values)
         y = np.concatenate([data.y, data.y_validation])
-        refusal = {
-            "probability": "targets from 0 to 1" if ((y < 0) | (y > 1)).any() else "",
-            "sign": "targets -1 and 1, or 0 and 1"
-            if not (np.isin(y, [-1, 1]).all() or np.isin(y, [0, 1]).all())
-            else "",
-            "class": "targets that are classes, or probabilities of each class (set one_hot in [data])"
-            if y.shape[1] < 2 or (y < 0).any() or not np.allclose(y.sum(axis=1), 1, atol=1e-6)
-            else "",
-        }[kind]
-        if refusal:
-            raise SweepError([self.sweep.problem(("training", "loss"), f"{loss} takes {refusal}")])
+        if kind == "probability" and ((y < 0) | (y > 1)).any():
+            return f"{loss} takes targets from 0 to 1"
+        if kind == "sign" and not (np.isin(y, [-1, 1]).all() or np.isin(y, [0, 1]).all()):
+            return f"{loss} takes targets -1 and 1, or 0 and 1"
+        if kind == "class" and not (y.shape[1] > 1 and (y >= 0).all() and np.allclose(y.sum(axis=1), 1)):
+            return f"{loss} takes classes, or probabilities of each class; see one_hot in [data]"
+        return ""
 
     def variants(
         self, base: Mapping[str, Any], domains: Mapping[str, tuple[Any, ...]], codes: Mapping[str, np.ndarray]

@@ -250,15 +250,24 @@ class Plan:
         )
         if structure.batch_size > structure.n_samples:
             there = f"the {structure.n_samples} samples there are"
-            message = f"a batch of {structure.batch_size} is larger than {there}"
-            raise SweepError([self.sweep.problem(("training", "batch_size"), f"{message}; take fewer")])
+            message = f"a batch of {structure.batch_size} is larger than {there}; take fewer"
+            raise self._refusal("batch_size", structure.batch_size, message)
         if values["epochs"] is not None:
             structure = structure._replace(steps=values["epochs"] * structure.n_batches)
         if structure.steps > MAXIMUM_STEPS:
             message = f"make {structure.steps} steps; a run may have {MAXIMUM_STEPS}"
-            raise SweepError([self.sweep.problem(("training", "epochs"), message)])
-        self.data.refuse_targets(structure.loss, {name: values[name] for name in DATA_PARAMETERS})
+            raise self._refusal("epochs", values["epochs"], message)
+        if message := self.data.refusal(structure.loss, {name: values[name] for name in DATA_PARAMETERS}):
+            raise self._refusal("loss", structure.loss, message)
         return structure
+
+    def _refusal(self, name: str, value: Any, message: str) -> SweepError:
+        """Give the error that a value is wrong, with where it stands: in a grid, or else in its section."""
+        for number, grid in enumerate(self.grids):
+            if name in grid.axes and value in grid.axes[name].values:
+                keys = ("grid", number, name, grid.axes[name].values.index(value))
+                return SweepError([self.sweep.problem(keys, message)])
+        return SweepError([self.sweep.problem((PARAMETERS[name].section, name), message)])
 
     @property
     def n_runs(self) -> int:

@@ -188,7 +188,8 @@ def _meetings(draft: Draft) -> Iterator[tuple[str, Candidate, Candidate]]:
     """Yield each given init with the layers and the bias that it meets."""
     for index in range(len(draft.grids)):
         for init, layers, bias in draft.meetings(index, "init", "layers", "bias"):
-            if init.value in draft.init and ("init", init.value) not in draft.refused:
+            refused = draft.refused & {("init", init.value), ("init", init.value, "file")}
+            if init.value in draft.init and not refused:
                 yield init.value, layers, bias
 
 
