@@ -206,11 +206,10 @@ def parameters_table(structure: Structure, runs: Runs, batch: Batch) -> pa.Table
     values = batch.runs(batch.trace["w"])
     gradients = np.zeros((batch.n_runs, n_steps, len(places)))
     gradients[:, :-1] = batch.runs(batch.trace["g"]).reshape(batch.n_runs, batch.steps, len(places))
-    unknown = np.zeros(gradients.shape, bool)
-    unknown[:, -1] = True
+    unknown = np.broadcast_to(_ended(batch)[..., None], gradients.shape)
     run, step = _run_and_step(runs.ids, n_steps, len(places))
     layer, name, row, column = (np.tile(part, len(run) // len(places)) for part in zip(*places, strict=True))
-    return pa.table(
+    table = pa.table(
         [
             run,
             step,
@@ -223,6 +222,20 @@ def parameters_table(structure: Structure, runs: Runs, batch: Batch) -> pa.Table
         ],
         PARAMETERS,
     )
+    return _without_what_never_was(table, batch)
+
+
+def _ended(batch: Batch) -> np.ndarray:
+    """Give where a run had made its last update before a step, bool (n_runs, steps + 1)."""
+    return np.arange(batch.steps + 1) >= steps_done(batch)[:, None]
+
+
+def _without_what_never_was(table: pa.Table, batch: Batch) -> pa.Table:
+    """Leave out the rows of steps that a run did not reach, of a table with as many rows for each step."""
+    happened = np.arange(batch.steps + 1) <= steps_done(batch)[:, None]
+    if happened.all():
+        return table
+    return table.filter(pa.array(np.repeat(happened.ravel(), len(table) // happened.size)))
 
 
 def _places(structure: Structure) -> Iterator[tuple[int, int, int, int]]:
@@ -254,11 +267,10 @@ def activations_table(
     delta[:, :-1] = block(batch.steps, batch.runs(batch.trace["delta"]), np.nan)
     no_net = np.zeros(net.shape, bool)
     no_net[..., :n_in] = True
-    no_delta = no_net.copy()
-    no_delta[:, -1] = True
+    no_delta = no_net | _ended(batch)[:, :, None, None]
     layer, unit = np.array([(k, j) for k, n in enumerate(structure.layers) for j in range(n)]).T
     run, step = _run_and_step(runs.ids, n_steps, n_samples * n_all)
-    return pa.table(
+    table = pa.table(
         [
             run,
             step,
@@ -271,6 +283,7 @@ def activations_table(
         ],
         ACTIVATIONS,
     )
+    return _without_what_never_was(table, batch)
 
 
 def samples(plan: Plan, runs: Runs, data: DataSource) -> tuple[np.ndarray, np.ndarray]:

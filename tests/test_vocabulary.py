@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import reference
+from numba.core import config
 from runs import batches_of
 from test_initializers import expected_of
 from typer.testing import CliRunner
@@ -25,6 +26,9 @@ from fastbp.kernels.orders import ORDERS
 from fastbp.kernels.schedules import SCHEDULES
 from fastbp.plan import Plan
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, loads
+
+if config.DISABLE_JIT:  # NumPy warns of overflow and 0 / 0, compiled code does not
+    pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 # Targets that every loss takes: a 1 among zeros.
 X = [[0.1, 0.9], [0.8, -0.4], [-0.7, 0.6], [0.3, 0.25], [-0.2, -0.9], [1.1, 0.7], [-1.2, 0.2]]
@@ -645,6 +649,25 @@ def test_a_trace_of_several_optimizers(tmp_path):
         np.testing.assert_allclose(units["output"], right.a.ravel(), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(units["net"], right.z.ravel(), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(units["delta"].dropna(), right.delta.ravel(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_trace_ends_where_a_run_stops(tmp_path):
+    record = {"history": True, "weights": True, "trace": True}
+    training = {"steps": 30, "learning_rate": 0.4, "stop_at_target": True}
+    grid = {"target_loss": [0.24, 0.2, 0.0], "repeats": 2}
+    plan, results, rows = trained(tmp_path, training=training, record=record, grids=[grid])
+    assert len({row["steps"] for row in rows.values()}) >= 3
+    parameters, activations = results.parameters().to_pandas(), results.activations().to_pandas()
+    for run in rows:
+        right, own = textbook(plan, run), parameters[parameters["run"] == run]
+        assert set(own["step"]) == set(range(right.steps + 1))
+        np.testing.assert_allclose(own["value"], right.w.ravel(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(own["gradient"].dropna(), right.g.ravel(), rtol=1e-9, atol=1e-12)
+        assert (own["gradient"].isna() == (own["step"] == right.steps)).all()
+        units = activations[(activations["run"] == run) & (activations["layer"] > 0)]
+        np.testing.assert_allclose(units["net"], right.z.ravel(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(units["delta"].dropna(), right.delta.ravel(), rtol=1e-9, atol=1e-12)
+        assert (units["delta"].isna() == (units["step"] == right.steps)).all()
 
 
 # On the command line
