@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 import fastbp
 from fastbp import plan as plan_module
 from fastbp.cli import app
-from fastbp.kernels import parametrisations
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.kernels.losses import LOSSES
@@ -124,7 +123,13 @@ def textbook(plan, run):
         )
     )
     flags = {"target": "stop_at_target", "divergence": "stop_on_divergence", "patience": "patience"}
-    rates, validates = values["learning_rate"], len(data.x_validation) > 0
+    validates = len(data.x_validation) > 0
+    rates = np.array(np.broadcast_to(values["learning_rate"], n_layers), float)
+    scales = {"standard": 1.0, "ntk": 1 / np.sqrt(layers[:-1])}.get(values["scale"], values["scale"])
+    scales = np.array(np.broadcast_to(scales, n_layers), float)
+    for layer in range(n_layers):
+        rates[layer] = values.get(f"learning_rate_{layer + 1}", rates[layer])
+        scales[layer] = values.get(f"scale_{layer + 1}", scales[layer])
     stops = [stop for stop, name in flags.items() if values[name] and (stop != "patience" or validates)]
     return reference.train(
         layers,
@@ -134,10 +139,10 @@ def textbook(plan, run):
         data.x,
         data.y,
         initial(values, layers).astype(values["dtype"]),
-        np.broadcast_to(rates, n_layers),
+        rates,
         steps,
         -np.inf if values["target_loss"] is None else values["target_loss"],
-        None if values["scale"] == "standard" else parametrisations.multipliers(values["scale"], layers),
+        scales,
         optimizer=values["optimizer"],
         schedule=values["schedule"],
         own=own,
@@ -273,6 +278,36 @@ def test_warm_up_decay_and_clipping(tmp_path):
         "clip_norm": [0.05, 10.0],
     }
     trained(tmp_path, network={"init": "normal"}, training={"final_factor": 0.2}, grids=[grid])
+
+
+@pytest.mark.parametrize(
+    ("tables", "n_runs"),
+    [
+        ({"network": {"bias": False, "init": "normal"}}, 1),
+        ({"grids": [{"scale": ["ntk", 0.5, [0.5, 0.25], "standard"]}, {"scale_2": [0.3]}]}, 5),
+        (
+            {
+                "grids": [
+                    {"learning_rate_2": [0.3], "optimizer": ["adam", "sgd"]},
+                    {"learning_rate": [[0.1, 0.2]]},
+                ]
+            },
+            3,
+        ),
+        ({"grids": [{"zip": ["seed", "learning_rate"], "seed": [1, 2], "learning_rate": [0.1, 0.2]}]}, 2),
+        ({"grids": [{"init": ["normal", "a"], "seed": [0, 2**53 + 1, 2**63 - 1]}], "given": True}, 4),
+        ({"grids": [{"steps": [0, 1, 8], "schedule": ["cosine"], "warmup_steps": [1]}]}, 3),
+        ({"grids": [{"weight_decay": [0.1]}, {"optimizer": ["adamw", "lion"]}]}, 3),
+        ({"grids": [{"optimizer": ["adam", "adagrad"], "epsilon": [0.1]}, {"optimizer": ["rmsprop"]}]}, 3),
+        ({"grids": [{"schedule": ["cosine", "constant"], "decay_steps": [2]}, {"schedule": ["cosine"]}]}, 3),
+        ({"training": {"target_loss": 1e9, "stop_at_target": True}}, 1),
+        ({"training": {"target_loss": 1e9, "stop_at_target": True, "batch_size": 2}}, 1),
+        ({"data": {"validation": 2}, "grids": [{"patience": [1, 2]}, {"learning_rate": [0.5]}]}, 3),
+    ],
+)
+def test_combinations(tmp_path, tables, n_runs):
+    _, _, rows = trained(tmp_path, **tables)
+    assert len(rows) == n_runs
 
 
 def test_schedules_begin_after_the_warm_up_and_reach_the_end(tmp_path):
