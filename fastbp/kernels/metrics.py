@@ -74,7 +74,7 @@ def measure(m, t, L, target):
 
 
 @kernel
-def measure_convergence(network, m, t, steps, L):
+def measure_convergence(m, t, steps, L, may_stop):
     """Take in the loss before update `t` of `steps` for the tail and the convergence measure.
 
     ``v = L / loss_first``, cut at 1e6, which a non-finite one counts as. Source: J. Sohl-Dickstein, The boundary
@@ -84,7 +84,7 @@ def measure_convergence(network, m, t, steps, L):
     v = ratio(m, L)
     m[SUM_RATIO] = m[SUM_RATIO] + v
     m[SUM_INVERSE] = m[SUM_INVERSE] + 1.0 / v
-    if stopping(network):
+    if may_stop:
         # Which losses are the last 20 shows only when the run ends.
         m[TAIL_LOSSES + t % TAIL] = L
     elif t >= steps - TAIL:

@@ -106,7 +106,7 @@ FACTOR, SCORE = 0, 1  # rows of the scratch: the schedule's factor; a score unde
 @kernel
 def train(network, run, record, order, start, stop, steps):
     """Do the steps `start` to `stop` of `steps`; after the last, evaluate the trained network once more."""
-    n_parameters, _ = sizes(network)
+    n_parameters, n_units = sizes(network)
     m, stopping = run.m, metrics.stopping(network)
     held = rows_from(run.scratch, scratch_size(network, 0, 0))
     held_w = rows_from(held, metrics.n_metrics(network))
@@ -123,7 +123,7 @@ def train(network, run, record, order, start, stop, steps):
             continue
         if stopping and learn:
             copy(m, held, 0, metrics.n_metrics(network))
-        L = look(network, run, record, order, t, steps, recorded)
+        L = look(network, run, record, order, t, steps, recorded, n_parameters, n_units)
         if stopping and learn:
             # A run that has stopped keeps its numbers; whether one stops now shows in the loss.
             keep(m[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
@@ -131,7 +131,7 @@ def train(network, run, record, order, start, stop, steps):
             copy(m, held, 0, metrics.n_metrics(network))
             copy(run.w, held_w, 0, n_parameters)
         if learn:
-            metrics.measure_convergence(network, m, t, steps, L)
+            metrics.measure_convergence(m, t, steps, L, stopping)
             # Any step may be the last of a run that can stop.
             if stopping or t == steps - 1 or (recorded and record.norms):
                 m[metrics.GRADIENT_NORM] = sqrt(squared_gradient_norm(network, run.g))
@@ -166,7 +166,7 @@ def begin_run(network, run):
 
 
 @kernel
-def look(network, run, record, order, t, steps, recorded):
+def look(network, run, record, order, t, steps, recorded, n_parameters, n_units):
     """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
     learn, full = t < steps, network.batch_size >= network.n_samples
     L_batch = 0.0
@@ -186,8 +186,9 @@ def look(network, run, record, order, t, steps, recorded):
         whole = full or part != BATCH
         scored = network.score >= 0 and whole and (not learn or (recorded and record.scores))
         if wanted:
+            learns = learn and part == BATCH
             L, score = evaluate(
-                network, run, record, order, t, first, count, not whole, learn and part == BATCH, scored
+                network, run, record, order, t, first, count, not whole, learns, scored, n_parameters, n_units
             )
             if part == VALIDATION:
                 run.m[metrics.VALIDATION_LOSS] = L
@@ -215,13 +216,14 @@ def place(network, order, t):
 
 
 @kernel
-def evaluate(network, run, record, order, t, first, count, ordered, learn, scored):
+def evaluate(
+    network, run, record, order, t, first, count, ordered, learn, scored, n_parameters, n_units
+):
     """Give loss and score of the weights on some samples; with `learn`, leave the loss's gradient in ``run.g``.
 
     The samples are `first` to `first` + `count`, where `ordered` of ``order.samples``.
     """
     n_outputs = network.layers[len(network.activations)]
-    n_parameters, n_units = sizes(network)
     own, s = rows_from(run.hyper, network.loss_row), rows_from(run.scratch, SCORE)
     weight = network.weight / count
     if learn:
@@ -261,7 +263,8 @@ def descend(network, run, t, n_parameters):
     if network.scheduled:
         row = network.schedule_row
         set_factor(network.schedule, (factor, t, h[row], rows_from(h, row + 1)))
-    begin(network.optimizer, (own, c, t))
+    if network.n_state > 0:
+        begin(network.optimizer, (own, c, t))
     for k in range(len(network.range_layers)):
         first, last = network.range_first[k], network.range_last[k]
         eta = h[LEARNING_RATE + network.range_layers[k]]
