@@ -216,9 +216,7 @@ def place(network, order, t):
 
 
 @kernel
-def evaluate(
-    network, run, record, order, t, first, count, ordered, learn, scored, n_parameters, n_units
-):
+def evaluate(network, run, record, order, t, first, count, ordered, learn, scored, n_parameters, n_units):
     """Give loss and score of the weights on some samples; with `learn`, leave the loss's gradient in ``run.g``.
 
     The samples are `first` to `first` + `count`, where `ordered` of ``order.samples``.
