@@ -3,7 +3,8 @@
 A run's id is its index in the sweep: grid after grid, the last dimension of a grid varying fastest (a dimension is
 an axis, or axes that advance together). Of equal combinations, in two grids or where a conditional parameter does
 not exist, the first keeps its id and the other ids are not used. Nothing here is as long as the number of runs,
-only as the dimensions. May import ``boxes``, ``data``, ``sweep``, ``kernels``, NumPy and the standard library.
+only as the dimensions. May import ``boxes``, ``structures``, ``data``, ``sweep``, ``kernels``, NumPy and the standard
+library.
 """
 
 import bisect
@@ -20,11 +21,10 @@ import numpy as np
 
 from fastbp.boxes import Box, distinct, split
 from fastbp.data import DataSource, load_data
-from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.structure import Structure
+from fastbp.structures import structure_of
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
-from fastbp.sweep.needs import absent, activations, deciders, decides_alike, needs_of
-from fastbp.sweep.sections import MAXIMUM_STEPS
+from fastbp.sweep.needs import absent, deciders, decides_alike, needs_of
 
 SHARD_BYTES = 128 * 2**20  # of arrays and tables; keeps the memory of a sweep of any size within bounds
 SHARD_RUNS = 2**17
@@ -220,53 +220,11 @@ class Plan:
 
     def _structure(self, values: Mapping[str, Any], number: int) -> Structure:
         """Give the structure of a run of the grid `number`; raise `SweepError` where there can be none."""
-        shape = self.data.shape({name: values[name] for name in DATA_PARAMETERS})
-        n_layers = len(values["layers"]) - 1
-        decay = values["weight_decay"]
-        structure = Structure(
-            layers=values["layers"],
-            bias=values["bias"],
-            activations=activations(values),
-            loss=values["loss"],
-            optimizer=values["optimizer"],
-            steps=values["steps"] or 0,
-            dtype=values["dtype"],
-            n_samples=shape.n_samples,
-            n_validation=shape.n_validation,
-            schedule=values["schedule"],
-            warms_up=values["warmup_steps"] is not None,
-            clips=values["clip_norm"] is not None,
-            decays=decay is not None or "weight_decay" in OPTIMIZERS[values["optimizer"]].defaults,
-            frozen=tuple(
-                f"{name}{layer + 1}"
-                for layer in range(n_layers)
-                for name in ("W", "b")
-                if name in values["freeze"] or f"{name}{layer + 1}" in values["freeze"]
-            ),
-            batch_size=values["batch_size"] or 0,
-            batch_order=values["batch_order"],
-            batch_seed=values["batch_seed"] or 0,
-            stops_at_target=values["stop_at_target"],
-            stops_on_divergence=values["stop_on_divergence"],
-            patient=values["patience"] is not None and shape.n_validation > 0,
-            validate_every=values["validate_every"] or 0,
-        )
-        if structure.batch_size > (most := structure.n_samples):
-            message = f"a batch of {structure.batch_size} samples is larger than the {most} to train on"
-            raise self._refusal(number, "batch_size", values, f"{message}; take at most {most}")
-        if values["epochs"] is not None:
-            structure = structure._replace(steps=values["epochs"] * structure.n_batches)
-        if structure.steps > MAXIMUM_STEPS:
-            message = f"make {structure.steps} steps; a run may have {MAXIMUM_STEPS}"
-            advice = f"take at most {MAXIMUM_STEPS // structure.n_batches} epochs"
-            raise self._refusal(number, "epochs", values, f"{message}, so {advice}")
-        if refusal := self.data.refusal(structure.loss, {name: values[name] for name in DATA_PARAMETERS}):
-            raise self._refusal(number, "loss", values, refusal)
-        return structure
-
-    def _refusal(self, number: int, name: str, values: Mapping[str, Any], message: str) -> SweepError:
-        """Give the error at the place where the grid `number` gives a parameter its value."""
-        return SweepError([self.sweep.problem(self.sweep.source(number, name, values[name]), message)])
+        found = structure_of(values, self.data)
+        if isinstance(found, Structure):
+            return found
+        source = self.sweep.source(number, found.parameter, values[found.parameter])
+        raise SweepError([self.sweep.problem(source, found.message)])
 
     @property
     def n_runs(self) -> int:
