@@ -1,4 +1,4 @@
-"""The analytic gradients of a sweep's own runs against finite differences. May import ``engine`` and below."""
+"""The analytic gradients of a sweep's own runs against finite differences. May import ``batches`` and below."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastbp.batches import prepare
 from fastbp.data import DataSource
-from fastbp.engine import prepare
 from fastbp.kernels import cpu
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.batch import Batch
