@@ -399,6 +399,39 @@ def assert_close(got, expected, tolerance, name="", scale=None):
     assert error <= tolerance, f"{name}: {got} is not {expected}, off by {error}"
 
 
+def width_of(machine, dtype):
+    """Give the runs a block of a machine."""
+    return 1 if machine == "interpreter" else cpu.width(dtype)
+
+
+def unpack(blocks, n_runs):
+    """Give (blocks, rows, width) as (n_runs, rows)."""
+    return blocks.transpose(0, 2, 1).reshape(-1, blocks.shape[1])[:n_runs]
+
+
+def on(machine, function):
+    """Give `function` of packed arrays as the machine runs it."""
+    if machine == "lanes":
+        return _compiled(function)
+
+    def interpreted(*arguments):
+        with np.errstate(all="ignore"):
+            return function(*arguments)
+
+    return interpreted
+
+
+@cache
+def _compiled(function):
+    compiled = numba.njit(error_model="numpy")(function)
+
+    def silent(*arguments):
+        with np.errstate(all="ignore"):  # where the compiler is switched off
+            return compiled(*arguments)
+
+    return silent
+
+
 def lanewise(function, *columns):
     """Give ``function(*columns)``, computed in lanes: the columns are 1-D arrays of one dtype, so is the result.
 

@@ -41,6 +41,16 @@ def _progress(t, h):
 
 progress = kernel(_progress)
 
+
+def _cosine(t, h):
+    share = 0.5 * (1.0 + cos(PI * progress(t, h)))
+    return h[1] * (1.0 - share) + share
+
+
+def _linear(t, h):
+    return (1.0 - progress(t, h)) + h[1] * progress(t, h)
+
+
 SCHEDULES = {
     "constant": Schedule(
         value=lambda t, h: 1.0,
@@ -57,13 +67,13 @@ SCHEDULES = {
         defaults={"decay_steps": None, "decay_rate": None},
     ),
     "cosine": Schedule(
-        value=lambda t, h: h[1] + (1.0 - h[1]) * 0.5 * (1.0 + cos(PI * progress(t, h))),
+        value=_cosine,
         formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor being "
         "its alpha, PyTorch's CosineAnnealingLR",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "linear": Schedule(
-        value=lambda t, h: 1.0 - (1.0 - h[1]) * progress(t, h),
+        value=_linear,
         formula="from 1 to final_factor along a line within decay_steps; PyTorch's LinearLR",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
