@@ -355,14 +355,16 @@ def train(
         n_samples, n_parameters = len(x), len(w)
         measured = measure(losses, batch_losses, done, weights[-1], norms[-1] if norms else 0.0, target)
         final = split(layers, bias, w)
-        if n_samples > 1 or loss in ("cross_entropy", "binary_cross_entropy", "hinge"):
+        scored = n_samples > 1 or loss in ("cross_entropy", "binary_cross_entropy", "hinge")
+        if scored:
             measured["score"] = score_of(loss, forward(final, activations, x, scales, own)[1][-1], y)
         if validation is not None:
             measured["validation_loss"] = loss_of(
                 layers, activations, loss, bias, *validation, w, scales, own
             )
-            outputs = forward(final, activations, validation[0], scales, own)[1]
-            measured["validation_score"] = score_of(loss, outputs[-1], np.asarray(validation[1], float))
+            if scored:
+                outputs = forward(final, activations, validation[0], scales, own)[1]
+                measured["validation_score"] = score_of(loss, outputs[-1], np.asarray(validation[1], float))
         return SimpleNamespace(
             losses=np.array(losses),
             w=np.array(weights),

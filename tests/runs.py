@@ -19,7 +19,9 @@ from fastbp.kernels.batch import make_batch, pack
 from fastbp.kernels.lanes import kernel, rows
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.metrics import METRICS, STEPS, stopping
-from fastbp.kernels.orders import Orders
+from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.orders import ORDERS, Orders
+from fastbp.kernels.schedules import SCHEDULES
 from fastbp.kernels.structure import Structure
 
 JIT = not config.DISABLE_JIT
@@ -40,8 +42,8 @@ def examples(n):
 class Experiment:
     """Runs of one network.
 
-    x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype is
-    that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters by
+    x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype
+    is that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters by
     name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
     """
 
@@ -157,7 +159,7 @@ def experiments(
     per_run=False,
     losses=None,
 ):
-    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any loss that goes with the last."""
+    """Random experiments: 1 to 4 layers of 1 to 6 units, any activations, any loss that goes with the last."""
     layers = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
     hidden = [name for name in activations if name in HIDDEN]
     output = draw(st.sampled_from(activations))
@@ -174,6 +176,79 @@ def experiments(
         dtype=dtype,
         per_run=per_run,
     )
+
+
+# Own hyperparameters of a combination are drawn from these; those of integers are in WHOLE.
+BETWEEN = {
+    "negative_slope": (0.0, 0.5),
+    "elu_alpha": (0.3, 2.0),
+    "huber_delta": (0.3, 2.0),
+    "momentum": (0.0, 0.95),
+    "rho": (0.5, 0.99),
+    "beta_1": (0.0, 0.95),
+    "beta_2": (0.5, 0.999),
+    "epsilon": (1e-8, 1e-2),
+    "momentum_decay": (0.0, 0.1),
+    "decay_rate": (0.3, 1.0),
+    "final_factor": (0.0, 1.2),
+    "clip_norm": (0.05, 1.0),
+    "weight_decay": (0.0, 0.2),
+    "min_delta": (0.0, 0.01),
+}
+WHOLE = {"warmup_steps": (0, 4), "decay_steps": (1, 6), "patience": (1, 4)}
+
+
+def with_own(experiment, seed):
+    """Give the experiment with own hyperparameters that differ from run to run."""
+    random, own, n_runs = np.random.default_rng(seed), {}, len(experiment.w)
+    for name, layer, _ in experiment.structure.hyperparameters():
+        if layer is None and name != "target_loss":
+            drawn = (
+                random.integers(*WHOLE[name], n_runs)
+                if name in WHOLE
+                else random.uniform(*BETWEEN[name], n_runs)
+            )
+            own[name] = drawn.astype(experiment.w.dtype)
+    return experiment.with_(own=own)
+
+
+@st.composite
+def combinations(draw, dtype=np.float64, max_runs=3, max_steps=8, stops=False):
+    """Random experiments with anything that a structure can ask for."""
+    layers = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    output = draw(st.sampled_from(list(ACTIVATIONS)))
+    loss = draw(st.sampled_from([name for name in LOSSES if LOSSES[name].output in ("", output)]))
+    optimizer, bias = draw(st.sampled_from(list(OPTIMIZERS))), draw(st.booleans())
+    n_samples, n_validation = draw(st.integers(1, 7)), draw(st.integers(0, 3))
+    names = [f"{kind}{layer}" for layer in range(1, len(layers)) for kind in "Wb"[: 1 + bias]]
+    seed = draw(st.integers(0, 2**32 - 1))
+    drawn = random_experiment(
+        seed,
+        layers,
+        [*(draw(st.sampled_from(HIDDEN)) for _ in layers[2:]), output],
+        loss,
+        bias,
+        n_samples,
+        draw(st.integers(1, max_runs)),
+        draw(st.integers(1, max_steps)),
+        dtype,
+        per_run=draw(st.booleans()),
+        n_validation=n_validation,
+        optimizer=optimizer,
+        schedule=draw(st.sampled_from(list(SCHEDULES))),
+        warms_up=draw(st.booleans()),
+        clips=draw(st.booleans()),
+        decays=optimizer == "adamw" or draw(st.booleans()),
+        frozen=tuple(draw(st.sets(st.sampled_from(names), max_size=2))),
+        batch_size=draw(st.integers(0, n_samples)),
+        batch_order=draw(st.sampled_from(list(ORDERS))),
+        batch_seed=draw(st.integers(0, 2**32 - 1)),
+        stops_at_target=stops and draw(st.booleans()),
+        stops_on_divergence=stops and draw(st.booleans()),
+        patient=stops and n_validation > 0 and draw(st.booleans()),
+        validate_every=draw(st.integers(0, 2)),
+    )
+    return with_own(drawn, seed)
 
 
 def network_of(experiment):
@@ -311,7 +386,7 @@ def reference_of(experiment, run):
         optimizer=shape.optimizer,
         schedule=shape.schedule,
         own=own,
-        batches=batches_of(shape),
+        batches=None if is_full(shape) else batches_of(shape),
         validation=(x[n:], y[n:]) if shape.n_validation else None,
         frozen=shape.frozen,
         stops=[name for name, flag in zip(stops, flags, strict=True) if flag],
@@ -319,10 +394,14 @@ def reference_of(experiment, run):
     )
 
 
+def is_full(shape):
+    """Whether each step takes all samples."""
+    all_are_asked_for = shape.batch_size >= shape.n_samples and shape.batch_order != "with_replacement"
+    return shape.batch_size == 0 or all_are_asked_for
+
+
 def batches_of(shape):
-    """Give the samples of each step, as the documentation has them; None for all."""
-    if not shape.batch_size:
-        return None
+    """Give the samples of each step, as the documentation has them."""
     n, size, steps = shape.n_samples, min(shape.batch_size, shape.n_samples), []
     places = -(-n // size) * size if shape.batch_order == "with_replacement" else n
     raw = np.random.Philox(key=shape.batch_seed)
@@ -349,21 +428,28 @@ def distance_to_kink(experiment, result):
     ]
     y = experiment.y[..., : experiment.structure.n_samples, :]
     output = result.a[..., -experiment.layers[-1] :]
-    # In runs with data of their own the nearest of any run's targets will do.
+    # In runs with data and hyperparameters of their own the nearest of any run's will do.
     for targets in y if y.ndim == 3 else [y]:
         if experiment.loss == "mae":
             distances.append(np.abs(output - targets).min())
         if experiment.loss == "huber":
-            distances.append(np.abs(np.abs(output - targets) - 1.0).min())
+            for delta in experiment.own.get("huber_delta", [1.0]):
+                distances.append(np.abs(np.abs(output - targets) - delta).min())
         if experiment.loss == "hinge":
             distances.append(np.abs(1 - output * targets).min())
     return min(distances, default=np.inf)
 
 
-def distance_to_a_tie(experiment, result):
+def distance_to_a_tie(experiment, run, result):
     """Give how far the last outputs are from another score, where that is a count."""
-    a = result.a[-1][:, -experiment.layers[-1] :]
-    kind = LOSSES[experiment.loss].score
+    kind, (x, _) = LOSSES[experiment.loss].score, experiment.data(run)
+    own = reference.OWN | {name: float(values[run]) for name, values in experiment.own.items()}
+    parameters = reference.split(experiment.layers, experiment.bias, result.w[-1])
+    with np.errstate(all="ignore"):
+        outputs = reference.forward(
+            parameters, experiment.activations, np.asarray(x, float), experiment.scales[run], own
+        )[1]
+    a = outputs[-1]
     if kind == "accuracy" and a.shape[1] > 1:
         best = np.sort(a, axis=1)
         return (best[:, -1] - best[:, -2]).min()

@@ -151,12 +151,14 @@ def test_ranges_without_bias():
         (3, "shuffled", (3, 3, 8)),
         (3, "with_replacement", (3, 3, 9)),
         (4, "in_order", (4, 2, 8)),
+        (8, "with_replacement", (8, 1, 8)),
         (8, "shuffled", (8, 1, 8)),
         (100, "shuffled", (8, 1, 8)),
     ],
 )
 def test_batches(batch_size, order, expected):
     network = network_of(PLAIN._replace(batch_size=batch_size, batch_order=order))
+    assert network.full == (batch_size in (0, 8, 100) and order != "with_replacement")
     assert (network.batch_size, network.n_batches, network.epoch_size) == expected
     assert network.validate_every == network.n_batches
     assert network_of(PLAIN._replace(batch_size=batch_size, validate_every=5)).validate_every == 5

@@ -168,7 +168,7 @@ def begin_run(network, run):
 @kernel
 def look(network, run, record, order, t, steps, recorded):
     """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
-    learn, full = t < steps, network.batch_size >= network.n_samples
+    learn, full = t < steps, network.full
     L_batch = 0.0
     # One call for all: each call more would take as long again to compile.
     for part in range(3):
