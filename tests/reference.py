@@ -1,7 +1,7 @@
 """The oracle: training by the textbook, in plain NumPy, float64, one run at a time.
 
-Imports nothing of fastbp. A row of ``x`` is a sample; a layer computes ``z = x @ W + b`` and ``a = f(z)``. ``own`` are
-hyperparameters that an activation, a loss, an optimizer or a schedule has of its own, by name.
+Imports nothing of fastbp. A row of ``x`` is a sample; a layer computes ``z = x @ W + b`` and ``a = f(z)``. ``own``
+are hyperparameters that an activation, a loss, an optimizer or a schedule has of its own, by name.
 """
 
 from itertools import pairwise
@@ -280,12 +280,12 @@ def train(
 ):
     """Train one run; give everything.
 
-    batches: for each step the samples it takes; all where it is None. validation: x and y. frozen: names such as W1.
-    stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
+    batches: for each step the samples it takes; all where it is None. validation: x and y. frozen: names such as
+    W1. stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
 
     Gives w: (steps + 1, n_parameters), g: (steps, n_parameters), z and a: (steps + 1, n_samples, n_units),
-    delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers; all of
-    the steps that were done.
+    delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers; all
+    of the steps that were done.
     """
     x, y, w = (np.asarray(values, np.float64) for values in (x, y, w))
     own = OWN | own

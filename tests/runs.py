@@ -43,8 +43,8 @@ class Experiment:
     """Runs of one network.
 
     x, y: (n_samples + n_validation, n_features), or (n_runs, …, n_features); w: (n_runs, n_parameters), its dtype
-    is that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters by
-    name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
+    is that of the training; learning_rates, scales: (n_runs, n_layers); targets: (n_runs,); own: hyperparameters
+    by name, (n_runs,); options: the fields of a `Structure` that are not its defaults.
     """
 
     layers: tuple[int, ...]
@@ -278,7 +278,10 @@ def orders_of(experiment):
 
 
 def batch_of(experiment, width, *, history=True, trace=None, network=None, measures=("loss_last",)):
-    """Lay an experiment out in blocks of `width` runs; a trace is made where all steps take all samples."""
+    """Lay an experiment out in blocks of `width` runs; a trace is made where all steps take all samples.
+
+    The history is of all steps, of none, or of those named.
+    """
     steps = experiment.steps
     return make_batch(
         network or network_of(experiment),
@@ -289,7 +292,7 @@ def batch_of(experiment, width, *, history=True, trace=None, network=None, measu
         hyper_of(experiment),
         width,
         orders=orders_of(experiment),
-        steps_kept=range(steps + 1) if history else (),
+        steps_kept=range(steps + 1) if history is True else history or (),
         measures=measures,
         trace=not experiment.structure.batch_size if trace is None else trace,
     )
@@ -424,7 +427,7 @@ def distance_to_kink(experiment, result):
     distances = [
         np.abs(result.z[..., end - n : end]).min()
         for name, n, end in zip(experiment.activations, experiment.layers[1:], ends, strict=True)
-        if name in reference.KINKED
+        if name in reference.KINKED | {"softsign"}  # of which the curvature jumps, which differences feel
     ]
     y = experiment.y[..., : experiment.structure.n_samples, :]
     output = result.a[..., -experiment.layers[-1] :]

@@ -21,6 +21,8 @@ from runs import (
 
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.optimizers import OPTIMIZERS
+
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @examples(60)
@@ -36,7 +38,7 @@ def test_interpreter_and_lanes_agree_with_the_textbook(dtype, data, per_run):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@examples(120)
+@examples(250)
 @given(st.data())
 def test_any_combination_agrees_with_the_textbook(dtype, data):
     experiment = data.draw(combinations(dtype))
@@ -215,6 +217,19 @@ def test_each_layer_learns_at_its_own_rate(machine):
         assert not moved[1 + r, layer != r].any()
         step = -experiment.learning_rates[1 + r, r] * result.g[1 + r, 0]
         assert_close((result.final - experiment.w)[1 + r], np.where(layer == r, step, 0), 1e-12)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_is_frozen_stays(optimizer, machine):
+    names = ["W1", "b1", "W2", "b2"]
+    place = np.repeat([0, 1, 2, 3], [6, 3, 3, 1])
+    for frozen in ([], ["W1"], ["b1", "W2"], names):
+        options = {"frozen": tuple(frozen), "optimizer": optimizer, "decays": True, "clips": True}
+        experiment = random_experiment(2, [2, 3, 1], ["tanh"] * 2, "mse", True, 4, 3, 3, **options)
+        experiment = with_own(experiment, 3)
+        moved = run(experiment, machine).final != experiment.w
+        assert (moved == ~np.isin(place, [names.index(name) for name in frozen])).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -95,8 +95,8 @@ class Network(NamedTuple):
     score: int
 
 
-# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale, and
-# then what loss, optimizer … have of their own (`structure.hyperparameters`).
+# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale,
+# and then what loss, optimizer … have of their own (`structure.hyperparameters`).
 TARGET_LOSS, LEARNING_RATE = 0, 1
 
 

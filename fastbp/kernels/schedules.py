@@ -19,7 +19,7 @@ TO_THE_END = 0.0  # as decay_steps: all steps after the warm-up
 
 
 class Schedule(NamedTuple):
-    """The factor ``value(t, h)``; `defaults` are the schedule's own hyperparameters, None where one must be given."""
+    """The factor ``value(t, h)``; `defaults` are its own hyperparameters, None where the sweep has to say."""
 
     value: Callable
     formula: str
@@ -63,13 +63,14 @@ SCHEDULES = {
     ),
     "exponential": Schedule(
         value=lambda t, h: exp(log(h[1]) * (t / h[0])),
-        formula="decay_rate ^ (t / decay_steps); Keras' ExponentialDecay, PyTorch's ExponentialLR with decay_steps = 1",
+        formula="decay_rate ^ (t / decay_steps); Keras' ExponentialDecay, PyTorch's ExponentialLR with "
+        "decay_steps = 1",
         defaults={"decay_steps": None, "decay_rate": None},
     ),
     "cosine": Schedule(
         value=_cosine,
-        formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor being "
-        "its alpha, PyTorch's CosineAnnealingLR",
+        formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor "
+        "being its alpha, PyTorch's CosineAnnealingLR",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "linear": Schedule(

@@ -292,7 +292,7 @@ def clip(network, g, limit):
 
 @kernel
 def decay(w, g, eta, rate, decoupled, first, last):
-    """``w -= eta rate w`` beside the update (AdamW, Lion), or ``g += rate w``, the gradient of ``rate |w|^2 / 2``."""
+    """``w -= eta rate w`` beside the update (AdamW, Lion), else ``g += rate w``, of ``rate |w|^2 / 2``."""
     for p in range(first, last):
         if decoupled:
             w[p] = w[p] - eta * rate * w[p]
