@@ -284,8 +284,8 @@ def train(
     W1. stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
 
     Gives w: (steps + 1, n_parameters), g: (steps, n_parameters), z and a: (steps + 1, n_samples, n_units),
-    delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers; all
-    of the steps that were done.
+    delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers;
+    all of the steps that were done.
     """
     x, y, w = (np.asarray(values, np.float64) for values in (x, y, w))
     own = OWN | own
