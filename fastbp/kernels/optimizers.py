@@ -162,8 +162,8 @@ OPTIMIZERS = {
     ),
     "nadam": Optimizer(
         update=_nadam,
-        formula="adam with Nesterov's momentum, mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2); PyTorch's NAdam "
-        "(Dozat 2016)",
+        formula="adam with m' = mu_(t+1) m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t), mu_t = "
+        "beta_1 (1 - 0.96^(t momentum_decay) / 2); PyTorch's NAdam (Dozat 2016). In Keras momentum_decay is 1",
         n_moments=2,
         defaults=_ADAM | {"momentum_decay": 0.004},
         begin=_begin_nadam,
@@ -171,7 +171,7 @@ OPTIMIZERS = {
     "lion": Optimizer(
         update=_lion,
         formula="w -= learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w), m = beta_2 m + "
-        "(1 - beta_2) g; Optax's lion (Chen et al. 2023)",
+        "(1 - beta_2) g; Keras' and Optax's lion (Chen et al. 2023), whose weight_decay is 0.001 in Optax",
         n_moments=1,
         defaults={"beta_1": 0.9, "beta_2": 0.99},
         decoupled=True,

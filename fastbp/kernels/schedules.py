@@ -58,7 +58,7 @@ SCHEDULES = {
     ),
     "step": Schedule(
         value=lambda t, h: exp(log(h[1]) * floor(t / h[0])),
-        formula="decay_rate ^ floor(t / decay_steps); PyTorch's StepLR",
+        formula="decay_rate ^ floor(t / decay_steps); PyTorch's StepLR, Keras' ExponentialDecay with staircase",
         defaults={"decay_steps": None, "decay_rate": 0.1},
     ),
     "exponential": Schedule(
@@ -70,12 +70,12 @@ SCHEDULES = {
     "cosine": Schedule(
         value=_cosine,
         formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor "
-        "being its alpha, PyTorch's CosineAnnealingLR",
+        "being its alpha, PyTorch's CosineAnnealingLR, which rises again afterwards",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "linear": Schedule(
         value=_linear,
-        formula="from 1 to final_factor along a line within decay_steps; PyTorch's LinearLR",
+        formula="from 1 to final_factor along a line within decay_steps; PyTorch's LinearLR with start_factor = 1",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "inverse_time": Schedule(
