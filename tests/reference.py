@@ -277,11 +277,13 @@ def train(
     frozen=(),
     stops=(),
     validate_every=1,
+    rounding=0.0,
 ):
     """Train one run; give everything.
 
     batches: for each step the samples it takes; all where it is None. validation: x and y. frozen: names such as
     W1. stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
+    rounding: by which share of the first one each gradient is made wrong, up or down, to see what becomes of it.
 
     Gives w: (steps + 1, n_parameters), g: (steps, n_parameters), z and a: (steps + 1, n_samples, n_units),
     delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers;
@@ -305,7 +307,7 @@ def train(
             for (n_in, n_out), rate in zip(pairwise(layers), learning_rates, strict=True)
         ]
     )
-    m, v = np.zeros(len(w)), np.zeros(len(w))
+    m, v, random = np.zeros(len(w)), np.zeros(len(w)), np.random.default_rng(0)
     decay = own.get("weight_decay", DEFAULT_DECAY.get(optimizer, 0.0))
     losses, batch_losses, weights, gs, zs_, as_, deltas_, norms = [], [], [], [], [], [], [], []
     best, waited, done = np.inf, 0, steps
@@ -341,6 +343,8 @@ def train(
             g = flatten(bias, gradients)
             gs.append(g)
             deltas_.append(np.hstack(deltas))
+            # What cancels in a gradient was as large as all of the first one.
+            g = g + rounding * np.abs(gs[0]).max() * random.choice([-1.0, 1.0], len(g))
             g = g * moving
             norms.append(np.sqrt(np.sum(g * g)))
             if "clip_norm" in own:
