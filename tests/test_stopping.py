@@ -55,7 +55,7 @@ def test_any_combination_ends_where_the_textbook_does(dtype, data):
 
 
 @dtypes
-@examples(60)
+@examples(200)
 @given(st.data())
 def test_a_run_that_stops_is_to_the_bit_that_run_alone(dtype, data):
     experiment = data.draw(combinations(dtype, max_runs=6, max_steps=30, stops=True))
