@@ -277,11 +277,13 @@ def train(
     frozen=(),
     stops=(),
     validate_every=1,
+    rounding=0.0,
 ):
     """Train one run; give everything.
 
-    batches: for each step the samples it takes; all where it is None. validation: x and y. frozen: names as W1.
-    stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
+    batches: for each step the samples it takes; all where it is None. validation: x and y. frozen: names such as
+    W1. stops: out of "target", "divergence", "patience" (with ``own["patience"]`` and ``own["min_delta"]``).
+    rounding: by which share of the first one each gradient is made wrong, up or down, to see what becomes of it.
 
     Gives w: (steps + 1, n_parameters), g: (steps, n_parameters), z and a: (steps + 1, n_samples, n_units),
     delta: (steps, n_samples, n_units) (of full batches), losses of all samples: (steps + 1,), metrics: numbers;
@@ -305,7 +307,7 @@ def train(
             for (n_in, n_out), rate in zip(pairwise(layers), learning_rates, strict=True)
         ]
     )
-    m, v = np.zeros(len(w)), np.zeros(len(w))
+    m, v, random = np.zeros(len(w)), np.zeros(len(w)), np.random.default_rng(0)
     decay = own.get("weight_decay", DEFAULT_DECAY.get(optimizer, 0.0))
     losses, batch_losses, weights, gs, zs_, as_, deltas_, norms = [], [], [], [], [], [], [], []
     best, waited, done = np.inf, 0, steps
@@ -341,6 +343,8 @@ def train(
             g = flatten(bias, gradients)
             gs.append(g)
             deltas_.append(np.hstack(deltas))
+            # What cancels in a gradient was as large as all of the first one.
+            g = g + rounding * np.abs(gs[0]).max() * random.choice([-1.0, 1.0], len(g))
             g = g * moving
             norms.append(np.sqrt(np.sum(g * g)))
             if "clip_norm" in own:
@@ -355,14 +359,16 @@ def train(
         n_samples, n_parameters = len(x), len(w)
         measured = measure(losses, batch_losses, done, weights[-1], norms[-1] if norms else 0.0, target)
         final = split(layers, bias, w)
-        if n_samples > 1 or loss in ("cross_entropy", "binary_cross_entropy", "hinge"):
+        scored = n_samples > 1 or loss in ("cross_entropy", "binary_cross_entropy", "hinge")
+        if scored:
             measured["score"] = score_of(loss, forward(final, activations, x, scales, own)[1][-1], y)
         if validation is not None:
             measured["validation_loss"] = loss_of(
                 layers, activations, loss, bias, *validation, w, scales, own
             )
-            outputs = forward(final, activations, validation[0], scales, own)[1]
-            measured["validation_score"] = score_of(loss, outputs[-1], np.asarray(validation[1], float))
+            if scored:
+                outputs = forward(final, activations, validation[0], scales, own)[1]
+                measured["validation_score"] = score_of(loss, outputs[-1], np.asarray(validation[1], float))
         return SimpleNamespace(
             losses=np.array(losses),
             w=np.array(weights),

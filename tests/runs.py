@@ -19,7 +19,9 @@ from fastbp.kernels.batch import make_batch, pack
 from fastbp.kernels.lanes import kernel, rows
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.metrics import METRICS, STEPS, stopping
-from fastbp.kernels.orders import Orders
+from fastbp.kernels.optimizers import OPTIMIZERS
+from fastbp.kernels.orders import ORDERS, Orders
+from fastbp.kernels.schedules import SCHEDULES
 from fastbp.kernels.structure import Structure
 
 JIT = not config.DISABLE_JIT
@@ -157,7 +159,7 @@ def experiments(
     per_run=False,
     losses=None,
 ):
-    """Random experiments: 1 to 4 layers of 1 to 6 units, any activation a layer, any fitting loss."""
+    """Random experiments: 1 to 4 layers of 1 to 6 units, any activations, any loss that goes with the last."""
     layers = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
     hidden = [name for name in activations if name in HIDDEN]
     output = draw(st.sampled_from(activations))
@@ -174,6 +176,79 @@ def experiments(
         dtype=dtype,
         per_run=per_run,
     )
+
+
+# Own hyperparameters of a combination are drawn from these; those of integers are in WHOLE.
+BETWEEN = {
+    "negative_slope": (0.0, 0.5),
+    "elu_alpha": (0.3, 2.0),
+    "huber_delta": (0.3, 2.0),
+    "momentum": (0.0, 0.95),
+    "rho": (0.5, 0.99),
+    "beta_1": (0.0, 0.95),
+    "beta_2": (0.5, 0.999),
+    "epsilon": (1e-8, 1e-2),
+    "momentum_decay": (0.0, 0.1),
+    "decay_rate": (0.3, 1.0),
+    "final_factor": (0.0, 1.2),
+    "clip_norm": (0.05, 1.0),
+    "weight_decay": (0.0, 0.2),
+    "min_delta": (0.0, 0.01),
+}
+WHOLE = {"warmup_steps": (0, 4), "decay_steps": (1, 6), "patience": (1, 4)}
+
+
+def with_own(experiment, seed):
+    """Give the experiment with own hyperparameters that differ from run to run."""
+    random, own, n_runs = np.random.default_rng(seed), {}, len(experiment.w)
+    for name, layer, _ in experiment.structure.hyperparameters():
+        if layer is None and name != "target_loss":
+            drawn = (
+                random.integers(*WHOLE[name], n_runs)
+                if name in WHOLE
+                else random.uniform(*BETWEEN[name], n_runs)
+            )
+            own[name] = drawn.astype(experiment.w.dtype)
+    return experiment.with_(own=own)
+
+
+@st.composite
+def combinations(draw, dtype=np.float64, max_runs=3, max_steps=8, stops=False):
+    """Random experiments with anything that a structure can ask for."""
+    layers = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    loss = draw(st.sampled_from(list(LOSSES)))
+    output = LOSSES[loss].output or draw(st.sampled_from(list(ACTIVATIONS)))
+    optimizer, bias = draw(st.sampled_from(list(OPTIMIZERS))), draw(st.booleans())
+    n_samples, n_validation = draw(st.integers(1, 7)), draw(st.integers(0, 3))
+    names = [f"{kind}{layer}" for layer in range(1, len(layers)) for kind in "Wb"[: 1 + bias]]
+    seed = draw(st.integers(0, 2**32 - 1))
+    drawn = random_experiment(
+        seed,
+        layers,
+        [*(draw(st.sampled_from(HIDDEN)) for _ in layers[2:]), output],
+        loss,
+        bias,
+        n_samples,
+        draw(st.integers(1, max_runs)),
+        draw(st.integers(1, max_steps)),
+        dtype,
+        per_run=draw(st.booleans()),
+        n_validation=n_validation,
+        optimizer=optimizer,
+        schedule=draw(st.sampled_from(list(SCHEDULES))),
+        warms_up=draw(st.booleans()),
+        clips=draw(st.booleans()),
+        decays=optimizer == "adamw" or draw(st.booleans()),
+        frozen=tuple(draw(st.sets(st.sampled_from(names), max_size=2))),
+        batch_size=draw(st.integers(0, n_samples)),
+        batch_order=draw(st.sampled_from(list(ORDERS))),
+        batch_seed=draw(st.integers(0, 2**32 - 1)),
+        stops_at_target=stops and draw(st.booleans()),
+        stops_on_divergence=stops and draw(st.booleans()),
+        patient=stops and n_validation > 0 and draw(st.booleans()),
+        validate_every=draw(st.integers(0, 2)),
+    )
+    return with_own(drawn, seed)
 
 
 def network_of(experiment):
@@ -203,7 +278,10 @@ def orders_of(experiment):
 
 
 def batch_of(experiment, width, *, history=True, trace=None, network=None, measures=("loss_last",)):
-    """Lay an experiment out in blocks of `width` runs; a trace is made where all steps take all samples."""
+    """Lay an experiment out in blocks of `width` runs; a trace is made where all steps take all samples.
+
+    The history is of all steps, of none, or of those named.
+    """
     steps = experiment.steps
     return make_batch(
         network or network_of(experiment),
@@ -214,7 +292,7 @@ def batch_of(experiment, width, *, history=True, trace=None, network=None, measu
         hyper_of(experiment),
         width,
         orders=orders_of(experiment),
-        steps_kept=range(steps + 1) if history else (),
+        steps_kept=range(steps + 1) if history is True else history or (),
         measures=measures,
         trace=not experiment.structure.batch_size if trace is None else trace,
     )
@@ -285,8 +363,8 @@ def result_of(batch):
     )
 
 
-def reference_of(experiment, run):
-    """Train one run of an experiment by the textbook."""
+def reference_of(experiment, run, rounding=0.0):
+    """Train one run of an experiment by the textbook, or with gradients that are a little wrong."""
     x, y = experiment.data(run)
     shape, own = experiment.structure, {name: float(values[run]) for name, values in experiment.own.items()}
     for name, layer, default in shape.hyperparameters():
@@ -311,18 +389,23 @@ def reference_of(experiment, run):
         optimizer=shape.optimizer,
         schedule=shape.schedule,
         own=own,
-        batches=batches_of(shape),
+        batches=None if is_full(shape) else batches_of(shape),
         validation=(x[n:], y[n:]) if shape.n_validation else None,
         frozen=shape.frozen,
         stops=[name for name, flag in zip(stops, flags, strict=True) if flag],
         validate_every=shape.validate_every or shape.n_batches,
+        rounding=rounding,
     )
 
 
+def is_full(shape):
+    """Whether each step takes all samples."""
+    all_are_asked_for = shape.batch_size >= shape.n_samples and shape.batch_order != "with_replacement"
+    return shape.batch_size == 0 or all_are_asked_for
+
+
 def batches_of(shape):
-    """Give the samples of each step, as the documentation has them; None for all."""
-    if not shape.batch_size:
-        return None
+    """Give the samples of each step, as the documentation has them."""
     n, size, steps = shape.n_samples, min(shape.batch_size, shape.n_samples), []
     places = -(-n // size) * size if shape.batch_order == "with_replacement" else n
     raw = np.random.Philox(key=shape.batch_seed)
@@ -345,25 +428,32 @@ def distance_to_kink(experiment, result):
     distances = [
         np.abs(result.z[..., end - n : end]).min()
         for name, n, end in zip(experiment.activations, experiment.layers[1:], ends, strict=True)
-        if name in reference.KINKED
+        if name in reference.KINKED | {"softsign"}  # of which the curvature jumps, which differences feel
     ]
     y = experiment.y[..., : experiment.structure.n_samples, :]
     output = result.a[..., -experiment.layers[-1] :]
-    # In runs with data of their own the nearest of any run's targets will do.
+    # In runs with data and hyperparameters of their own the nearest of any run's will do.
     for targets in y if y.ndim == 3 else [y]:
         if experiment.loss == "mae":
             distances.append(np.abs(output - targets).min())
         if experiment.loss == "huber":
-            distances.append(np.abs(np.abs(output - targets) - 1.0).min())
+            for delta in experiment.own.get("huber_delta", [1.0]):
+                distances.append(np.abs(np.abs(output - targets) - delta).min())
         if experiment.loss == "hinge":
             distances.append(np.abs(1 - output * targets).min())
     return min(distances, default=np.inf)
 
 
-def distance_to_a_tie(experiment, result):
+def distance_to_a_tie(experiment, run, result):
     """Give how far the last outputs are from another score, where that is a count."""
-    a = result.a[-1][:, -experiment.layers[-1] :]
-    kind = LOSSES[experiment.loss].score
+    kind, (x, _) = LOSSES[experiment.loss].score, experiment.data(run)
+    own = reference.OWN | {name: float(values[run]) for name, values in experiment.own.items()}
+    parameters = reference.split(experiment.layers, experiment.bias, result.w[-1])
+    with np.errstate(all="ignore"):
+        outputs = reference.forward(
+            parameters, experiment.activations, np.asarray(x, float), experiment.scales[run], own
+        )[1]
+    a = outputs[-1]
     if kind == "accuracy" and a.shape[1] > 1:
         best = np.sort(a, axis=1)
         return (best[:, -1] - best[:, -2]).min()
@@ -397,6 +487,39 @@ def assert_close(got, expected, tolerance, name="", scale=None):
     """Hold an array to another, within `tolerance` as `error_of` measures it."""
     error = error_of(got, expected, scale)
     assert error <= tolerance, f"{name}: {got} is not {expected}, off by {error}"
+
+
+def width_of(machine, dtype):
+    """Give the runs a block of a machine."""
+    return 1 if machine == "interpreter" else cpu.width(dtype)
+
+
+def unpack(blocks, n_runs):
+    """Give (blocks, rows, width) as (n_runs, rows)."""
+    return blocks.transpose(0, 2, 1).reshape(-1, blocks.shape[1])[:n_runs]
+
+
+def on(machine, function):
+    """Give `function` of packed arrays as the machine runs it."""
+    if machine == "lanes":
+        return _compiled(function)
+
+    def interpreted(*arguments):
+        with np.errstate(all="ignore"):
+            return function(*arguments)
+
+    return interpreted
+
+
+@cache
+def _compiled(function):
+    compiled = numba.njit(error_model="numpy")(function)
+
+    def silent(*arguments):
+        with np.errstate(all="ignore"):  # where the compiler is switched off
+            return compiled(*arguments)
+
+    return silent
 
 
 def lanewise(function, *columns):

@@ -1,6 +1,5 @@
 import threading
 from concurrent.futures import CancelledError
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from runs import (
     JIT,
     assert_same_bits,
     batch_of,
+    combinations,
     examples,
     experiments,
     hyper_of,
@@ -22,7 +22,7 @@ from runs import (
     train_in_lanes,
 )
 
-from fastbp.kernels import cpu
+from fastbp.kernels import cpu, orders
 from fastbp.kernels.batch import aligned, make_batch, pack
 from fastbp.kernels.network import sizes
 
@@ -96,6 +96,17 @@ def test_any_choice_of_runs_of_any_network(dtype, data):
     assert_same_bits(run(experiment.pick(order)), picked(everything, order), TRACE)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@examples(40)
+@given(st.data())
+def test_any_choice_of_runs_of_any_combination(dtype, data):
+    experiment = data.draw(combinations(dtype, max_runs=6))
+    everything = run(experiment)
+    index = st.integers(0, len(experiment.w) - 1)
+    order = data.draw(st.lists(index, min_size=1, max_size=2 * cpu.width(dtype)))
+    assert_same_bits(run(experiment.pick(order)), picked(everything, order), TRACE)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_any_number_of_threads(threads):
     experiment = many(np.float64, blocks=8)
@@ -124,17 +135,40 @@ def test_any_length_of_a_call(seconds, monkeypatch):
 def test_any_slicing_of_the_steps(dtype, data):
     steps = data.draw(st.integers(0, 30))
     experiment = many(dtype, steps=steps, blocks=1)
-    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, steps - 1)), max_size=6)) - {steps})
-    cuts = [0, *[cut for cut in cuts if cut < steps], steps]
-    batch = batch_of(experiment, cpu.width(dtype))
-    arguments = cpu.arguments(batch)
-    with np.errstate(all="ignore"):
-        for start, stop in pairwise(cuts):
-            # Fresh scratch each time: nothing but the batch may carry over.
+    assert_same_bits(sliced(experiment, data), run(experiment), TRACE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@examples(60)
+@given(st.data())
+def test_any_slicing_of_any_combination(dtype, data):
+    # State of optimizers, patience, what is left of stopped runs, orders drawn in chunks of any size.
+    experiment = data.draw(combinations(dtype, max_runs=5, max_steps=30, stops=True))
+    targets = data.draw(st.floats(0, 1)) * np.arange(len(experiment.w))
+    experiment = experiment.with_(targets=targets.astype(dtype))
+    expected = run(experiment, trace=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(orders, "PLACES", data.draw(st.sampled_from([1, 20, 2**20])))
+        result = sliced(experiment, data)
+    assert_same_bits(result, expected, ["final", "losses", "w", "g", "z", "a"])
+    np.testing.assert_array_equal(result.steps, expected.steps)
+
+
+def sliced(experiment, data):
+    """Give the result of a training that is interrupted at some steps."""
+    batch = batch_of(experiment, cpu.width(experiment.w.dtype), trace=True)
+    cuts = data.draw(st.sets(st.integers(1, max(1, experiment.steps - 1)), max_size=6))
+    start, done = 0, False
+    while not done:
+        order, reach = cpu.order_at(batch, start)
+        stop = min([reach, experiment.steps, *[cut for cut in cuts if cut > start]])
+        # Fresh scratch each time: nothing but the batch may carry over.
+        arguments = cpu.arguments(batch)
+        with np.errstate(all="ignore"):
             for block in reversed(range(batch.n_blocks)):
-                cpu.compiled(*arguments, cpu.order_at(batch, start)[0], block, block + 1, start, stop)
-            arguments = cpu.arguments(batch)
-    assert_same_bits(result_of(batch), run(experiment), TRACE)
+                cpu.compiled(*arguments, order, block, block + 1, start, stop)
+        start, done = stop, stop == experiment.steps
+    return result_of(batch)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -126,8 +126,8 @@ LOSSES = {
     "huber": Loss(
         value=_huber,
         slope=_huber_slope,
-        formula="mean over samples and outputs of d^2 / 2 where |d| = |a - y| <= huber_delta, else huber_delta (|d| - "
-        "huber_delta / 2); PyTorch's HuberLoss, Keras' Huber (Huber 1964)",
+        formula="mean over samples and outputs of d^2 / 2 where |d| = |a - y| <= huber_delta, else huber_delta "
+        "(|d| - huber_delta / 2); PyTorch's HuberLoss, Keras' Huber (Huber 1964)",
         defaults={"huber_delta": 1.0},
     ),
     "log_cosh": Loss(

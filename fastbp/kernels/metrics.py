@@ -166,14 +166,14 @@ def sum_of_squares(w, first, last, total):
 
 
 class Score(NamedTuple):
-    """How good outputs are: ``add(a, y, s, output, target, n_outputs)`` takes in a sample, in `formula`'s terms."""
+    """How good outputs are: ``add(a, y, s, output, target, n_outputs)`` takes in a sample; `formula` says how."""
 
     add: Callable
     formula: str
 
 
-# Rows of the scratch s: first the score under way, then for each output the mean of its targets, the sum of squared
-# errors and the sum of squared deviations from that mean.
+# Rows of the scratch s: first the score under way, then for each output the mean of its targets, the sum of
+# squared errors and the sum of squared deviations from that mean.
 TOTAL, OUTPUTS = 0, 1
 
 

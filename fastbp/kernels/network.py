@@ -47,6 +47,8 @@ class Network(NamedTuple):
         The data are the samples to train on, then those of the validation part.
     batch_size, n_batches, epoch_size : int
         Samples of a step; steps of an epoch; samples of an epoch.
+    full : bool
+        Whether each step takes all samples.
     n_state : int
         Rows that the optimizer keeps.
     stops_at_target, stops_on_divergence, patient : bool
@@ -84,6 +86,7 @@ class Network(NamedTuple):
     batch_size: int
     n_batches: int
     epoch_size: int
+    full: bool
     n_state: int
     stops_at_target: bool
     stops_on_divergence: bool
@@ -92,8 +95,8 @@ class Network(NamedTuple):
     score: int
 
 
-# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale, and
-# then what loss, optimizer … have of their own (`structure.hyperparameters`).
+# Rows of a run's hyperparameters: the loss that counts as converged, the learning rate of each layer, its scale,
+# and then what loss, optimizer … have of their own (`structure.hyperparameters`).
 TARGET_LOSS, LEARNING_RATE = 0, 1
 
 

@@ -116,8 +116,8 @@ OPTIMIZERS = {
     ),
     "momentum": Optimizer(
         update=_momentum,
-        formula="m = momentum m + g, w -= learning_rate m; PyTorch's SGD (Polyak 1964). Keras puts the learning rate "
-        "inside m, which differs where it changes",
+        formula="m = momentum m + g, w -= learning_rate m; PyTorch's SGD (Polyak 1964). Keras puts the learning "
+        "rate inside m, which differs where it changes",
         n_moments=1,
         defaults={"momentum": 0.9},
     ),
@@ -130,30 +130,31 @@ OPTIMIZERS = {
     ),
     "rmsprop": Optimizer(
         update=_rmsprop,
-        formula="m = rho m + (1 - rho) g^2, w -= learning_rate g / (sqrt(m) + epsilon); PyTorch's RMSprop, rho being "
-        "its alpha (Hinton 2012). Keras has epsilon inside the root",
+        formula="m = rho m + (1 - rho) g^2, w -= learning_rate g / (sqrt(m) + epsilon); PyTorch's RMSprop, rho "
+        "being its alpha (Hinton 2012). Keras has epsilon inside the root",
         n_moments=1,
         defaults={"rho": 0.99, "epsilon": 1e-8},
     ),
     "adagrad": Optimizer(
         update=_adagrad,
-        formula="m += g^2, w -= learning_rate g / (sqrt(m) + epsilon); PyTorch's Adagrad (Duchi et al. 2011). Keras "
-        "starts m at 0.1 and has epsilon inside the root",
+        formula="m += g^2, w -= learning_rate g / (sqrt(m) + epsilon); PyTorch's Adagrad (Duchi et al. 2011). "
+        "Keras starts m at 0.1 and has epsilon inside the root",
         n_moments=1,
         defaults={"epsilon": 1e-10},
     ),
     "adam": Optimizer(
         update=_adam,
-        formula="m = beta_1 m + (1 - beta_1) g, v = beta_2 v + (1 - beta_2) g^2, w -= learning_rate m' / (sqrt(v') + "
-        "epsilon), m' = m / (1 - beta_1^t), v' = v / (1 - beta_2^t); PyTorch's Adam (Kingma and Ba 2015, "
-        "algorithm 1). Keras and scikit-learn add epsilon to sqrt(v), not sqrt(v')",
+        formula="m = beta_1 m + (1 - beta_1) g, v = beta_2 v + (1 - beta_2) g^2, w -= learning_rate m' / "
+        "(sqrt(v') + epsilon), m' = m / (1 - beta_1^t), v' = v / (1 - beta_2^t); PyTorch's Adam (Kingma and Ba "
+        "2015, algorithm 1). Keras and scikit-learn add epsilon to sqrt(v), not sqrt(v')",
         n_moments=2,
         defaults=_ADAM,
         begin=_begin_adam,
     ),
     "adamw": Optimizer(
         update=_adam,
-        formula="adam, with w -= learning_rate weight_decay w beside it; PyTorch's AdamW (Loshchilov and Hutter 2019)",
+        formula="adam, with w -= learning_rate weight_decay w beside it; PyTorch's AdamW (Loshchilov and "
+        "Hutter 2019)",
         n_moments=2,
         defaults=_ADAM | {"weight_decay": 0.01},
         begin=_begin_adam,
@@ -161,16 +162,16 @@ OPTIMIZERS = {
     ),
     "nadam": Optimizer(
         update=_nadam,
-        formula="adam with Nesterov's momentum, mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2); PyTorch's NAdam "
-        "(Dozat 2016)",
+        formula="adam with m' = mu_(t+1) m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t), mu_t = "
+        "beta_1 (1 - 0.96^(t momentum_decay) / 2); PyTorch's NAdam (Dozat 2016). In Keras momentum_decay is 1",
         n_moments=2,
         defaults=_ADAM | {"momentum_decay": 0.004},
         begin=_begin_nadam,
     ),
     "lion": Optimizer(
         update=_lion,
-        formula="w -= learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w), m = beta_2 m + (1 - beta_2) g; "
-        "Optax's lion (Chen et al. 2023)",
+        formula="w -= learning_rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay w), m = beta_2 m + "
+        "(1 - beta_2) g; Keras' and Optax's lion (Chen et al. 2023), whose weight_decay is 0.001 in Optax",
         n_moments=1,
         defaults={"beta_1": 0.9, "beta_2": 0.99},
         decoupled=True,

@@ -1,8 +1,8 @@
 """In which order the steps of a run take the samples, one entry of ``ORDERS`` a variant.
 
-All random numbers come from ``np.random.Philox(key=batch_seed)``, of which NumPy guarantees that the raw stream stays
-what it is: the r-th epoch of n samples uses the raw numbers ``r n'`` to ``r n' + n``, where n' is n rounded up to a
-multiple of 4. May import NumPy alone.
+All random numbers come from ``np.random.Philox(key=batch_seed)``, of which NumPy guarantees that the raw stream
+stays what it is: the r-th epoch, of n places, uses the raw numbers ``r n'`` to ``r n' + n``, where n' is n rounded
+up to a multiple of 4. May import NumPy alone.
 """
 
 from collections.abc import Callable

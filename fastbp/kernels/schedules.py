@@ -19,7 +19,7 @@ TO_THE_END = 0.0  # as decay_steps: all steps after the warm-up
 
 
 class Schedule(NamedTuple):
-    """The factor ``value(t, h)``; `defaults` are the schedule's own hyperparameters, None where one must be given."""
+    """The factor ``value(t, h)``; `defaults` are its own hyperparameters, None where the sweep has to say."""
 
     value: Callable
     formula: str
@@ -41,6 +41,16 @@ def _progress(t, h):
 
 progress = kernel(_progress)
 
+
+def _cosine(t, h):
+    share = 0.5 * (1.0 + cos(PI * progress(t, h)))
+    return h[1] * (1.0 - share) + share
+
+
+def _linear(t, h):
+    return (1.0 - progress(t, h)) + h[1] * progress(t, h)
+
+
 SCHEDULES = {
     "constant": Schedule(
         value=lambda t, h: 1.0,
@@ -48,23 +58,24 @@ SCHEDULES = {
     ),
     "step": Schedule(
         value=lambda t, h: exp(log(h[1]) * floor(t / h[0])),
-        formula="decay_rate ^ floor(t / decay_steps); PyTorch's StepLR",
+        formula="decay_rate ^ floor(t / decay_steps); PyTorch's StepLR, Keras' ExponentialDecay with staircase",
         defaults={"decay_steps": None, "decay_rate": 0.1},
     ),
     "exponential": Schedule(
         value=lambda t, h: exp(log(h[1]) * (t / h[0])),
-        formula="decay_rate ^ (t / decay_steps); Keras' ExponentialDecay, PyTorch's ExponentialLR with decay_steps = 1",
+        formula="decay_rate ^ (t / decay_steps); Keras' ExponentialDecay, PyTorch's ExponentialLR with "
+        "decay_steps = 1",
         defaults={"decay_steps": None, "decay_rate": None},
     ),
     "cosine": Schedule(
-        value=lambda t, h: h[1] + (1.0 - h[1]) * 0.5 * (1.0 + cos(PI * progress(t, h))),
-        formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor being "
-        "its alpha, PyTorch's CosineAnnealingLR",
+        value=_cosine,
+        formula="from 1 to final_factor along half a cosine within decay_steps; Keras' CosineDecay, final_factor "
+        "being its alpha, PyTorch's CosineAnnealingLR, which rises again afterwards",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "linear": Schedule(
-        value=lambda t, h: 1.0 - (1.0 - h[1]) * progress(t, h),
-        formula="from 1 to final_factor along a line within decay_steps; PyTorch's LinearLR",
+        value=_linear,
+        formula="from 1 to final_factor along a line within decay_steps; PyTorch's LinearLR with start_factor = 1",
         defaults={"decay_steps": TO_THE_END, "final_factor": 0.0},
     ),
     "inverse_time": Schedule(

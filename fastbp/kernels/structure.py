@@ -94,6 +94,13 @@ class Structure(NamedTuple):
         return min(self.batch_size or self.n_samples, self.n_samples)
 
     @property
+    def full(self) -> bool:
+        """Whether each step takes all samples; as many, drawn with replacement, are not all."""
+        return self.samples_a_step == self.n_samples and not (
+            self.batch_size and ORDERS[self.batch_order].replaces
+        )
+
+    @property
     def n_batches(self) -> int:
         """Steps of an epoch."""
         return -(-self.n_samples // self.samples_a_step)
@@ -113,7 +120,7 @@ class Structure(NamedTuple):
 
     def _parts(self) -> dict[str, Mapping[str, float | None]]:
         """Give the hyperparameters that each part has of its own, in the order of their rows."""
-        own = {name: value for name, value in OPTIMIZERS[self.optimizer].defaults.items()}
+        own = dict(OPTIMIZERS[self.optimizer].defaults)
         decay = {"weight_decay": own.pop("weight_decay", 0.0)}
         scheduled = self.schedule != "constant" or self.warms_up
         return {
@@ -184,6 +191,7 @@ def network_of(structure: Structure) -> Network:
         batch_size=structure.samples_a_step,
         n_batches=structure.n_batches,
         epoch_size=epoch_size(ORDERS[structure.batch_order], structure.n_samples, structure.samples_a_step),
+        full=structure.full,
         n_state=optimizers.n_state_rows(structure.optimizer, structure.n_parameters),
         stops_at_target=structure.stops_at_target,
         stops_on_divergence=structure.stops_on_divergence,

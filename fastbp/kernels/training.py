@@ -168,7 +168,7 @@ def begin_run(network, run):
 @kernel
 def look(network, run, record, order, t, steps, recorded, n_parameters, n_units):
     """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
-    learn, full = t < steps, network.batch_size >= network.n_samples
+    learn, full = t < steps, network.full
     L_batch = 0.0
     # One call for all: each call more would take as long again to compile.
     for part in range(3):
@@ -294,7 +294,7 @@ def clip(network, g, limit):
 
 @kernel
 def decay(w, g, eta, rate, decoupled, first, last):
-    """``w -= eta rate w`` beside the update (AdamW, Lion), or ``g += rate w``, the gradient of ``rate |w|^2 / 2``."""
+    """``w -= eta rate w`` beside the update (AdamW, Lion), else ``g += rate w``, of ``rate |w|^2 / 2``."""
     for p in range(first, last):
         if decoupled:
             w[p] = w[p] - eta * rate * w[p]
