@@ -58,9 +58,9 @@ def prepare(
 
 def orders_of(structure: Structure) -> Orders | None:
     """Give the order in which the steps take the samples; None where each takes all."""
-    size = structure.samples_a_step
-    if size == structure.n_samples:
+    if structure.full:
         return None
+    size = structure.samples_a_step
     return Orders(structure.batch_order, structure.batch_seed, structure.n_samples, size, structure.steps)
 
 

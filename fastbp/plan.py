@@ -3,8 +3,8 @@
 A run's id is its index in the sweep: grid after grid, the last dimension of a grid varying fastest (a dimension is
 an axis, or axes that advance together). Of equal combinations, in two grids or where a conditional parameter does
 not exist, the first keeps its id and the other ids are not used. Nothing here is as long as the number of runs,
-only as the dimensions. May import ``boxes``, ``structures``, ``data``, ``sweep``, ``kernels``, NumPy and the standard
-library.
+only as the dimensions. May import ``boxes``, ``structures``, ``data``, ``sweep``, ``kernels``, NumPy and the
+standard library.
 """
 
 import bisect

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from runs import DTYPES, HIDDEN, MACHINES, on, pack, unpack, width_of
 
-from fastbp.kernels.activations import ACTIVATIONS, activate, multiply_slope
+from fastbp.kernels.activations import ACTIVATIONS, HYPERPARAMETERS, OFFSETS, activate, multiply_slope
 from fastbp.kernels.lanes import rows
 
 SELU_SCALE = mpmath.mpf("1.0507009873554804934193349852946")
@@ -62,7 +62,11 @@ def loop(kind, z, a, delta, h, first, last):
 def apply(machine, kind, z, h=None, delta=3.0, first=0, last=None):
     """Give a (9 before) and the new delta of some runs with units z, own hyperparameters h: (n_runs, n_units)."""
     n_runs, n_units = z.shape
-    h = np.zeros((n_runs, 1)) if h is None else h
+    placed = np.zeros((n_runs, len(HYPERPARAMETERS)))
+    if h is not None:
+        offset = list(OFFSETS.values())[kind]
+        placed[:, offset : offset + h.shape[1]] = h
+    h = placed.astype(z.dtype)
     columns = z, np.full_like(z, 9), delta * np.ones_like(z), h
     blocks = [pack(values, width_of(machine, z.dtype), z.dtype) for values in columns]
     on(machine, loop)(kind, *blocks, first, n_units if last is None else last)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from fastbp.kernels.errorfunction import erf
-from fastbp.kernels.lanes import copysign, kernel, where
+from fastbp.kernels.lanes import copysign, kernel, rows_from, where
 from fastbp.kernels.mathematics import exp, expm1, log1p, tanh
 from fastbp.kernels.switch import switch
 from fastbp.kernels.trigonometry import cos, sin
@@ -190,32 +190,44 @@ ACTIVATIONS = {
 }
 
 
-def _values(activation):
-    """Give the loop ``a_j = value(z_j)`` over the units `first` to `last`."""
+# The hyperparameters of all activations, one after the other: one place in memory serves every layer of a network.
+HYPERPARAMETERS = {
+    name: value for activation in ACTIVATIONS.values() for name, value in activation.defaults.items()
+}
+OFFSETS = {
+    name: list(HYPERPARAMETERS).index(next(iter(activation.defaults))) if activation.defaults else 0
+    for name, activation in ACTIVATIONS.items()
+}
+
+
+def _values(activation, offset=0):
+    """Give the loop ``a_j = value(z_j)`` over the units `first` to `last`; its own h begin at `offset`."""
     f = kernel(activation.value)
 
     @kernel
     def loop(z, a, h, first, last):
+        own = rows_from(h, offset)
         for j in range(first, last):
-            a[j] = f(z[j], h)
+            a[j] = f(z[j], own)
 
     return activation.value if activation.over_layer else loop
 
 
-def _slopes(activation):
-    """Give the loop ``delta_j *= slope(z_j, a_j)`` over the units `first` to `last`."""
+def _slopes(activation, offset=0):
+    """Give the loop ``delta_j *= slope(z_j, a_j)`` over units `first` to `last`; its own h begin at `offset`."""
     f = kernel(activation.slope)
 
     @kernel
     def loop(z, a, delta, h, first, last):
+        own = rows_from(h, offset)
         for j in range(first, last):
-            delta[j] = delta[j] * f(z[j], a[j], h)
+            delta[j] = delta[j] * f(z[j], a[j], own)
 
     return activation.slope if activation.over_layer else loop
 
 
 _NAN = Activation(lambda z, h: z * float("nan"), lambda z, a, h: z * float("nan"), "")
 
-# activate(kind, z, a, h, first, last) and multiply_slope(kind, z, a, delta, h, first, last)
-activate = switch([_values(f) for f in ACTIVATIONS.values()], _values(_NAN))
-multiply_slope = switch([_slopes(f) for f in ACTIVATIONS.values()], _slopes(_NAN))
+# activate(kind, z, a, h, first, last) and multiply_slope(kind, z, a, delta, h, first, last); h are HYPERPARAMETERS
+activate = switch([_values(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _values(_NAN))
+multiply_slope = switch([_slopes(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _slopes(_NAN))

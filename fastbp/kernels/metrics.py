@@ -206,7 +206,7 @@ def _share(threshold):
         for j in range(n_outputs):
             side = where(a[output + j] > threshold, 1.0, -1.0)
             agrees = side * where(y[target + j] > threshold, 1.0, -1.0) > 0.0
-            s[TOTAL] = s[TOTAL] + where(agrees, 1.0, 0.0) / n_outputs
+            s[TOTAL] = s[TOTAL] + where(agrees, 1.0, 0.0)
 
     return add
 
@@ -229,7 +229,7 @@ def _no_score(a, y, s, output, target, n_outputs):
 
 
 add_score = switch([score.add for score in SCORES.values()], _no_score)
-R2 = list(SCORES).index("r2")
+R2, ACCURACY = list(SCORES).index("r2"), list(SCORES).index("accuracy")
 
 
 @kernel
@@ -250,6 +250,8 @@ def begin_score(network, s, y, first, count, n_outputs):
 def finish_score(network, s, count, n_outputs):
     """Give the score; NaN where it is not defined, as R2 of targets that are all the same."""
     total = s[TOTAL] / count
+    if network.score > ACCURACY:  # those that count outputs
+        total = total / n_outputs
     if network.score == R2:
         for j in range(n_outputs):
             squares = s[OUTPUTS + 2 * n_outputs + j]

@@ -29,8 +29,8 @@ class Network(NamedTuple):
     activations, slopes : int64 array, (n_layers,)
         Index into ``ACTIVATIONS`` of each layer, and of the slope that ``backward`` multiplies by: the identity's
         where the loss has done it.
-    activation_rows : int64 array, (n_layers,)
-        Row of a run's hyperparameters where those of each layer's activation begin.
+    activation_row : int
+        Row of a run's hyperparameters where those of the activations begin.
     bias : bool
         Whether each layer has a vector b.
     range_layers, range_first, range_last : int64 array, (n_ranges,)
@@ -62,7 +62,7 @@ class Network(NamedTuple):
     layers: np.ndarray
     activations: np.ndarray
     slopes: np.ndarray
-    activation_rows: np.ndarray
+    activation_row: int
     bias: bool
     range_layers: np.ndarray
     range_first: np.ndarray
@@ -137,15 +137,22 @@ def dense(w, p, bias, scale, x, s, n_in, z, u, n_out):
 
 
 @kernel
-def dense_gradient(g, p, bias, scale, x, s, n_in, delta, u, n_out):
-    """``dL/dW_ij += scale x_i delta_j`` and ``dL/db_j += delta_j`` of one layer and sample."""
+def dense_gradient(g, p, bias, scale, x, s, n_in, delta, u, n_out, fresh):
+    """``dL/dW_ij += scale x_i delta_j`` and ``dL/db_j += delta_j`` of one layer and sample; `fresh` starts the sums.
+
+    To clear the sums beforehand and add to them would cost a small network a tenth of its time.
+    """
     b = p + n_in * n_out
     for j in range(n_out):
         scaled = scale * delta[u + j]
-        for i in range(n_in):
-            g[p + i * n_out + j] = fma(scaled, x[s + i], g[p + i * n_out + j])
+        if fresh:
+            for i in range(n_in):
+                g[p + i * n_out + j] = scaled * x[s + i]
+        else:
+            for i in range(n_in):
+                g[p + i * n_out + j] = fma(scaled, x[s + i], g[p + i * n_out + j])
         if bias:
-            g[b + j] = g[b + j] + delta[u + j]
+            g[b + j] = delta[u + j] if fresh else g[b + j] + delta[u + j]
 
 
 @kernel
@@ -162,6 +169,7 @@ def dense_delta(w, p, scale, delta, u_in, n_in, u, n_out):
 def forward(network, hyper, w, x, n, z, a):
     """Compute z and a of every unit for sample `n`; return the offsets of the last layer in `w` and `a`."""
     layers = network.layers
+    own = rows_from(hyper, network.activation_row)
     p, u, n_in = 0, 0, layers[0]
     for layer in range(len(network.activations)):
         n_out = layers[layer + 1]
@@ -171,27 +179,25 @@ def forward(network, hyper, w, x, n, z, a):
         else:
             p, u = p + layer_size(network.bias, layers[layer - 1], n_in), u + n_in
             dense(w, p, network.bias, scale, a, u - n_in, n_in, z, u, n_out)
-        own = rows_from(hyper, network.activation_rows[layer])
         activate(network.activations[layer], (z, a, own, u, u + n_out))
         n_in = n_out
     return p, u
 
 
 @kernel
-def backward(network, hyper, w, g, x, n, z, a, delta, p, u):
+def backward(network, hyper, w, g, x, n, z, a, delta, p, u, fresh):
     """Turn dL/da of the last layer (in `delta`) into delta of every unit, and add sample `n` to `g`.
 
-    `p` and `u` are what `forward` returned.
+    `p` and `u` are what `forward` returned; `fresh` makes `n` the first sample of `g`.
     """
-    layers = network.layers
+    layers, own = network.layers, rows_from(hyper, network.activation_row)
     for layer in range(len(network.activations) - 1, -1, -1):
         n_in, n_out = layers[layer], layers[layer + 1]
         scale = hyper[scale_row(network, layer)]
-        own = rows_from(hyper, network.activation_rows[layer])
         multiply_slope(network.slopes[layer], (z, a, delta, own, u, u + n_out))
         if layer == 0:
-            dense_gradient(g, 0, network.bias, scale, x, n * n_in, n_in, delta, 0, n_out)
+            dense_gradient(g, 0, network.bias, scale, x, n * n_in, n_in, delta, 0, n_out, fresh)
         else:
-            dense_gradient(g, p, network.bias, scale, a, u - n_in, n_in, delta, u, n_out)
+            dense_gradient(g, p, network.bias, scale, a, u - n_in, n_in, delta, u, n_out, fresh)
             dense_delta(w, p, scale, delta, u - n_in, n_in, u, n_out)
             p, u = p - layer_size(network.bias, layers[layer - 1], n_in), u - n_in

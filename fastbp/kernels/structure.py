@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels import losses, optimizers
-from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.activations import ACTIVATIONS, HYPERPARAMETERS
 from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.metrics import SCORES
 from fastbp.kernels.network import Network
@@ -130,7 +130,7 @@ class Structure(NamedTuple):
             "clip": {"clip_norm": np.inf} if self.clips else {},
             "decay": decay if self.decays else {},
             "patience": {"patience": None, "min_delta": 0.0} if self.patient else {},
-            **{name: ACTIVATIONS[name].defaults for name in dict.fromkeys(self.activations)},
+            "activation": HYPERPARAMETERS if any(ACTIVATIONS[a].defaults for a in self.activations) else {},
         }
 
     def tensors(self) -> Iterator[tuple[str, int]]:
@@ -167,7 +167,7 @@ def network_of(structure: Structure) -> Network:
         layers=np.array(structure.layers, np.int64),
         activations=np.array(kinds, np.int64),
         slopes=np.array(slopes, np.int64),
-        activation_rows=np.array([rows[name] for name in structure.activations], np.int64),
+        activation_row=rows["activation"],
         bias=structure.bias,
         range_layers=np.array([layer for layer, _, _ in ranges], np.int64),
         range_first=np.array([first for _, first, _ in ranges], np.int64),

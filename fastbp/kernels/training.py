@@ -123,7 +123,7 @@ def train(network, run, record, order, start, stop, steps):
             continue
         if stopping and learn:
             copy(m, held, 0, metrics.n_metrics(network))
-        L = look(network, run, record, order, t, steps, recorded, n_parameters, n_units)
+        L = look(network, run, record, order, t, steps, recorded, n_units)
         if stopping and learn:
             # A run that has stopped keeps its numbers; whether one stops now shows in the loss.
             keep(m[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
@@ -166,7 +166,7 @@ def begin_run(network, run):
 
 
 @kernel
-def look(network, run, record, order, t, steps, recorded, n_parameters, n_units):
+def look(network, run, record, order, t, steps, recorded, n_units):
     """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
     learn, full = t < steps, network.full
     L_batch = 0.0
@@ -188,7 +188,7 @@ def look(network, run, record, order, t, steps, recorded, n_parameters, n_units)
         if wanted:
             learns = learn and part == BATCH
             L, score = evaluate(
-                network, run, record, order, t, first, count, not whole, learns, scored, n_parameters, n_units
+                network, run, record, order, t, first, count, not whole, learns, scored, n_units
             )
             if part == VALIDATION:
                 run.m[metrics.VALIDATION_LOSS] = L
@@ -216,7 +216,7 @@ def place(network, order, t):
 
 
 @kernel
-def evaluate(network, run, record, order, t, first, count, ordered, learn, scored, n_parameters, n_units):
+def evaluate(network, run, record, order, t, first, count, ordered, learn, scored, n_units):
     """Give loss and score of the weights on some samples; with `learn`, leave the loss's gradient in ``run.g``.
 
     The samples are `first` to `first` + `count`, where `ordered` of ``order.samples``.
@@ -224,9 +224,6 @@ def evaluate(network, run, record, order, t, first, count, ordered, learn, score
     n_outputs = network.layers[len(network.activations)]
     own, s = rows_from(run.hyper, network.loss_row), rows_from(run.scratch, SCORE)
     weight = network.weight / count
-    if learn:
-        for p in range(n_parameters):
-            run.g[p] = 0.0
     if scored:
         metrics.begin_score(network, s, run.y, first, count, n_outputs)
     L = 0.0
@@ -239,7 +236,8 @@ def evaluate(network, run, record, order, t, first, count, ordered, learn, score
         if scored:
             metrics.add_score(network.score, (run.a, run.y, s, u, n * n_outputs, n_outputs))
         if learn:
-            backward(network, run.hyper, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u)
+            fresh = k == first
+            backward(network, run.hyper, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u, fresh)
         if record.trace and not ordered and n < network.n_samples:
             sample = t * network.n_samples + n
             copy(run.z, record.z, sample, n_units)
