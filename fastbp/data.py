@@ -116,8 +116,9 @@ class DataSource:
         if kind == "probability":
             odd, wanted = (y < 0) | (y > 1), "targets from 0 to 1"
         else:
-            odd, wanted = ~np.isin(y, [-1, 1]), "targets -1 and 1, or 0 and 1"
-            odd &= ~np.isin(y, [0, 1]).all()
+            wanted, foreign = "targets -1 and 1, or 0 and 1", ~np.isin(y, [-1, 0, 1])
+            # Among -1 and 1 it is the 0 that is wrong.
+            odd = foreign if foreign.any() else (y == 0) & (y == -1).any()
         if not odd.any():
             return ""
         return (

@@ -127,6 +127,13 @@ class Plan:
             present[None] = None
         return tuple(present)
 
+    @cached_property
+    def scores(self) -> tuple[tuple[str | None, ...], tuple[str | None, ...]]:
+        """What the scores of the runs are called, and those of the runs that have a validation part."""
+        structures = [group.structure for group in self.groups]
+        validated = (structure.score_name for structure in structures if structure.n_validation)
+        return tuple(dict.fromkeys(s.score_name for s in structures)), tuple(dict.fromkeys(validated))
+
     def numbers(self, name: str) -> tuple[np.ndarray | None, np.ndarray]:
         """Give a domain as an array and where it has no value; None where not all values are numbers."""
         if name not in self._numbers:
@@ -263,11 +270,12 @@ class Plan:
     def steps_kept(self, structure: Structure) -> np.ndarray:
         """Give the steps whose measures the history keeps, int64, in order; the last is the end."""
         record, steps = self.sweep.record, structure.steps
-        if record.history_log:
-            kept = np.geomspace(1, max(steps, 1), record.history_log).round().astype(np.int64)
-            return np.unique(np.concatenate([[0], kept[kept <= steps], [steps]]))
-        if record.history or record.history_every:
-            return np.unique(np.append(np.arange(0, steps, record.history_every or 1), steps))
+        every = record.history_every or 1
+        if record.history_log and record.history_log <= steps:
+            kept = np.geomspace(1, steps, record.history_log).round().astype(np.int64)
+            return np.unique(np.concatenate([[0], kept, [steps]]))
+        if record.history or record.history_every or record.history_log:
+            return np.unique(np.append(np.arange(0, steps, every), steps))
         return np.zeros(0, np.int64)
 
     def data_bytes_a_run(self, structure: Structure) -> int:

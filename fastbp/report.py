@@ -17,13 +17,13 @@ from fastbp.check import BOUND, Comparison
 from fastbp.kernels import cpu
 from fastbp.kernels.structure import network_of
 from fastbp.plan import Plan
-from fastbp.results import Results, read_part
+from fastbp.results import Results, column_names, read_part
 from fastbp.sweep import Sweep
 from fastbp.tables import STATUSES
 
 ROWS = 20
 FIRST = ("run", "status", "loss_first", "loss_last")
-LEFT_OUT = ("steps", "loss_min", "loss_tail", "convergence", "gradient_norm", "weight_norm")
+LEFT_OUT = ("loss_min", "loss_tail", "convergence", "gradient_norm", "weight_norm")
 
 
 def summary(results: Results, seconds: float) -> dict[str, Any]:
@@ -38,13 +38,14 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
     counts = dict.fromkeys(STATUSES, 0)
     steps, least = 0, math.inf
     for part in results.parts("runs"):  # one at a time: a sweep may have many more runs than fit in memory
-        runs = read_part(part, ["status", "steps", "loss_last"])
+        done = "steps_done" if "steps_done" in column_names(part) else "steps"
+        runs = read_part(part, ["status", done, "loss_last"])
         # In NumPy: pyarrow.compute would cost a short sweep a twentieth of a second to import.
         for chunk in runs["status"].chunks:
             numbers = np.bincount(chunk.indices.to_numpy(), minlength=len(chunk.dictionary))
             for status, number in zip(chunk.dictionary.to_pylist(), numbers.tolist(), strict=True):
                 counts[status] += number
-        steps += int(runs["steps"].to_numpy().sum())
+        steps += int(runs[done].to_numpy().sum())
         losses = runs["loss_last"].to_numpy()
         least = min(least, float(losses[np.isfinite(losses)].min(initial=math.inf)))
     return {
@@ -63,7 +64,8 @@ def print_summary(results: Results, summary: dict[str, Any]) -> None:
     """Print a short table of the runs and where they are."""
     console = _console()
     runs = _first_runs(results)
-    names = [name for name in runs[0] if name not in LEFT_OUT and any(row[name] is not None for row in runs)]
+    unneeded = {*LEFT_OUT, "steps_done" if "steps_done" in runs[0] else "steps"}
+    names = [name for name in runs[0] if name not in unneeded and any(row[name] is not None for row in runs)]
     cells = {name: [_cell(row[name]) for row in runs] for name in names}
     fitting = _fitting(cells, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -85,6 +85,14 @@ def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
         raise StoreError(f"{part}: cannot be read: {error}; run the sweep again") from error
 
 
+def column_names(part: Path) -> list[str]:
+    """Give the names of the columns of a Parquet file."""
+    try:
+        return list(pq.read_schema(part).names)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{part}: cannot be read: {error}; run the sweep again") from error
+
+
 def open_results(folder: Path | str) -> Results:
     """Open a result folder for reading; see `Results`."""
     return Results(folder)

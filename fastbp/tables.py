@@ -4,6 +4,7 @@ May import ``plan``, ``kernels``, NumPy and PyArrow.
 """
 
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,7 +85,7 @@ def runs_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa
     status = np.where(~never["step_diverged"], 2, np.where(~never["step_converged"], 1, 0))
     status = np.where((status == 0) & (steps < batch.steps), 3, status).astype(np.int8)
     columns["status"] = pa.DictionaryArray.from_arrays(status, pa.array(STATUSES))
-    columns["steps"] = pa.array(steps)
+    columns[steps_column(plan)] = pa.array(steps)
     for name, metric, kind in measured_columns(plan):
         values = measured[:, METRICS[metric]]
         if name in STEP_METRICS:
@@ -92,6 +93,11 @@ def runs_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa
         else:
             columns[name] = pa.array(values, mask=unknown(structure, metric, kind, values, steps))
     return pa.table(columns)
+
+
+def steps_column(plan: Plan) -> str:
+    """Give the column of the updates that a run made; where steps are an axis, that has the plain name."""
+    return "steps_done" if "steps" in plan.domains else "steps"
 
 
 def steps_done(batch: Batch) -> np.ndarray:
@@ -106,29 +112,22 @@ def measured_columns(plan: Plan) -> list[tuple[str, str, str | None]]:
 
     A score is called by what it is, ``r2`` or ``accuracy``, so that a sweep over losses may have both.
     """
-    structures = [group.structure for group in plan.groups]
-    kinds = dict.fromkeys(score_name(s) for s in structures if s.score)
-    validated = dict.fromkeys(score_name(s) for s in structures if s.n_validation)
+    kinds, validated = plan.scores
     columns: list[tuple[str, str, str | None]] = [
         (name, name, None) for name in METRICS if "score" not in name
     ]
     if not validated:
         columns = [column for column in columns if column[0] != "validation_loss"]
-    columns += [(str(kind), "score", kind) for kind in kinds]
+    columns += [(kind, "score", kind) for kind in kinds if kind]
     columns += [(f"validation_{kind}", "validation_score", kind) for kind in validated if kind]
     return columns
-
-
-def score_name(structure: Structure) -> str | None:
-    """Give what the score of a run is called, None where it has none."""
-    return None if structure.score is None else "r2" if structure.score == "r2" else "accuracy"
 
 
 def unknown(
     structure: Structure, metric: str, kind: str | None, values: np.ndarray, steps: np.ndarray
 ) -> np.ndarray:
     """Give where a measure means nothing for a run, and is null."""
-    if kind is not None and (kind != score_name(structure) or not structure.score):
+    if kind is not None and (kind != structure.score_name or not structure.score):
         return np.ones(len(values), bool)
     if metric.startswith("validation") and not structure.n_validation:
         return np.ones(len(values), bool)
@@ -166,22 +165,24 @@ def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Arr
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def history_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa.Table:
-    """Give a row a run and step that is kept: the measures after that many updates."""
+    """Give a row a run and step that is kept, its last in any case: the measures after that many updates."""
     kept, names = batch.steps_kept, plan.sweep.record.measures
     values = batch.runs(batch.history).reshape(batch.n_runs, len(kept), len(names)).astype(np.float64)
+    ends = batch.runs(batch.m)[:, [METRICS[MEASURES[name]] for name in names]].astype(np.float64)
     steps = steps_done(batch)
-    happened = kept[None] <= steps[:, None]
-    columns = {
-        "run": np.repeat(runs.ids, len(kept)).reshape(happened.shape)[happened],
-        "step": np.broadcast_to(kept, happened.shape)[happened],
-    }
-    last = (kept[None] == steps[:, None])[happened]
+    before, every = kept[None] < steps[:, None], np.ones((batch.n_runs, 1), bool)
+    # What was kept before a run's last step, and then that step, wherever the run stopped.
+    rows = np.concatenate([before, every], axis=1)
+    step = np.concatenate([np.broadcast_to(kept, before.shape), steps[:, None]], axis=1)[rows]
+    last = np.concatenate([np.zeros(before.shape, bool), every], axis=1)[rows]
+    found = np.concatenate([values, ends[:, None]], axis=1)[rows]
+    columns: dict[str, Any] = {"run": np.repeat(runs.ids, rows.sum(axis=1)), "step": step}
     for name, metric, kind in history_columns(plan):
-        column = values[..., names.index(name if kind is None else metric)][happened]
+        column = found[:, names.index(name if kind is None else metric)]
         # At its last weights a run has made no update any more.
         mask = unknown(structure, metric, kind, column, np.ones(len(column)))
         columns[name] = pa.array(column, mask=mask | last if metric == "gradient_norm" else mask)

@@ -408,7 +408,7 @@ def batches_of(shape):
     """Give the samples of each step, as the documentation has them."""
     n, size, steps = shape.n_samples, min(shape.batch_size, shape.n_samples), []
     places = -(-n // size) * size if shape.batch_order == "with_replacement" else n
-    raw = np.random.Philox(key=shape.batch_seed)
+    raw = np.random.Philox(key=np.array([shape.batch_seed, 1], np.uint64))
     while len(steps) < shape.steps:
         numbers = raw.random_raw(-(-places // 4) * 4)[:places]
         epoch = {

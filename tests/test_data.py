@@ -13,9 +13,9 @@ from sweeps_of_data import FIRST, SET, XY, arrays, sweep_of, text, values_of, wr
 import fastbp
 from fastbp import data as data_module
 from fastbp import plan as plan_module
+from fastbp.batches import run_data
 from fastbp.data import load_data, split, standardised
 from fastbp.datasets import DATASETS
-from fastbp.engine import run_data
 from fastbp.plan import Plan
 from fastbp.store import Store, StoreError
 from fastbp.sweep import DATA_PARAMETERS, SweepError, dumps, loads

@@ -183,12 +183,10 @@ def test_counts_at_a_tie(machine, dtype):
     np.testing.assert_array_equal(added(machine, kinds.index("accuracy"), a, y, dtype), [1, 0, 1])
     halves, targets = [[0.5, 0.5], [0.6, 0.4]], [[1, 0], [1, 1]]
     np.testing.assert_array_equal(
-        added(machine, kinds.index("binary_accuracy"), halves, targets, dtype), [0.5, 0.5]
+        added(machine, kinds.index("binary_accuracy"), halves, targets, dtype), [1, 1]
     )
     signs, targets = [[0.0, 0.0], [3.0, -3.0]], [[1, -1], [1, 0]]
-    np.testing.assert_array_equal(
-        added(machine, kinds.index("sign_accuracy"), signs, targets, dtype), [0.5, 1]
-    )
+    np.testing.assert_array_equal(added(machine, kinds.index("sign_accuracy"), signs, targets, dtype), [1, 2])
 
 
 @machines

@@ -42,7 +42,11 @@ def test_an_epoch_of_shuffled_is_a_permutation_by_the_raw_numbers(n_samples, bat
     n_batches, seed = -(-n_samples // batch_size), 12
     found = batches("shuffled", seed, n_samples, batch_size, 6 * n_batches)
     padded = -(-n_samples // 4) * 4
-    raw = np.random.Philox(key=seed).random_raw(6 * padded).reshape(6, padded)[:, :n_samples]
+    raw = (
+        np.random.Philox(key=np.array([seed, 1], np.uint64))
+        .random_raw(6 * padded)
+        .reshape(6, padded)[:, :n_samples]
+    )
     for epoch in range(6):
         samples = np.concatenate(found[epoch * n_batches : (epoch + 1) * n_batches])
         assert sorted(samples) == list(range(n_samples))

@@ -120,6 +120,11 @@ OF_HISTORY = "is what a history holds; set history = true, history_every or hist
         ),
         # What means nothing without another
         (
+            training('batch_order = "in_order"'),
+            "13: training.batch_order: means nothing without batch_size; set batch_size in [training], "
+            "or remove this",
+        ),
+        (
             training("batch_seed = 3"),
             "13: training.batch_seed: means nothing without batch_size; set batch_size in [training], "
             "or remove this",

@@ -111,7 +111,7 @@ def textbook(plan, run):
     activations[-1] = values["output_activation"] or activations[-1]
     batches = (
         size
-        and size < n
+        and (size < n or values["batch_order"] == "with_replacement")
         and batches_of(
             SimpleNamespace(
                 batch_size=size,
@@ -395,7 +395,7 @@ def test_activations_layer_by_layer(tmp_path):
     network = {"layers": [2, 4, 3, 2], "bias_init": "uniform"}
     _, _, rows = trained(tmp_path, network=network, grids=[grid, {"hidden_activation": ["silu"]}])
     assert column(rows, "activation") == [
-        *map(str, ([f"{name}" for name in names] for names in lists)),
+        *map(json.dumps, lists),
         "gelu",
         "tanh",
     ]
@@ -724,3 +724,76 @@ def test_check_passes_for_every_pair_of_activation_and_loss(tmp_path):
     assert {row["parameter"] for row in compared} == {"W1", "b1", "W2", "b2"}
     assert all(row["passed"] for row in compared)
     assert sum(row["n_left_out"] for row in compared) < 0.05 * sum(row["n_compared"] for row in compared)
+
+
+# What an attack found
+
+
+def test_as_many_samples_with_replacement_are_not_all_samples(tmp_path):
+    training = {"batch_size": len(X), "batch_order": "with_replacement"}
+    _, _, rows = run_of(text_of(training=training, grids=[{"batch_seed": [0, 1, 2]}]), tmp_path / "drawn")
+    _, _, full = run_of(text_of(), tmp_path / "full")
+    assert len({row["loss_last"] for row in (*rows.values(), *full.values())}) == 4
+
+
+def test_steps_as_an_axis_stand_beside_those_that_were_done(tmp_path):
+    training = {"learning_rate": 0.5, "target_loss": 0.25, "stop_at_target": True, "steps": None}
+    _, results, rows = run_of(text_of(training=training, grids=[{"steps": [3, 500, 1000]}]), tmp_path)
+    assert column(rows, "steps") == [3, 500, 1000]
+    done = column(rows, "steps_done")
+    assert done[0] == 3
+    assert done[1] == done[2] < 500
+    result = CliRunner().invoke(
+        app, ["sweep", str(results.folder / "sweep.toml"), "--out", str(tmp_path / "again")]
+    )
+    assert result.exit_code == 0
+
+
+def test_a_last_loss_that_is_no_number_is_a_divergence_whatever_the_batches(tmp_path):
+    training = {"learning_rate": 1e200, "steps": 1, "batch_size": 2}
+    network = {"activation": "identity"}
+    _, _, rows = run_of(text_of(network=network, training=training), tmp_path)
+    assert rows[0]["status"] == "diverged"
+    assert rows[0]["step_diverged"] == 1
+    assert rows[0]["r2"] is None
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_accuracy_counts_exactly_and_what_diverged_has_none(tmp_path, loss, dtype):
+    x = np.random.default_rng(0).normal(size=(70, 3))
+    data = {"x": x.tolist(), "y": (x > 0).astype(int).tolist()}
+    network = {"layers": [3, 3], "activation": "sigmoid" if loss.startswith("b") else "identity"}
+    network |= {"init": "a", "bias": False}
+    text = text_of(network, data, {"loss": loss, "dtype": dtype, "steps": 0}, {"history": None})
+    text += "[init.a]\nW1 = [[9, 0, 0], [0, 9, 0], [0, 0, 9]]\n"
+    _, _, rows = run_of(text, tmp_path / "right")
+    assert rows[0]["accuracy"] == 1.0
+    text = text.replace("steps = 0", "steps = 1\nweight_decay = 1e300").replace("rate = 0.1", "rate = 1e300")
+    _, _, rows = run_of(text, tmp_path / "diverged")
+    assert rows[0]["status"] == "diverged"
+    assert rows[0]["accuracy"] is None
+
+
+def test_the_last_row_of_a_history_is_that_of_the_stop(tmp_path):
+    training = {"learning_rate": 0.5, "steps": 500, "target_loss": 0.2, "stop_at_target": True}
+    record = {
+        "history": None,
+        "history_every": 100,
+        "measures": ["loss", "gradient_norm", "weight_norm", "score"],
+    }
+    _, results, rows = run_of(text_of(training=training, record=record, grids=[{"repeats": 5}]), tmp_path)
+    table = results.history().to_pandas()
+    assert any(row["steps"] % 100 for row in rows.values())
+    for run, row in rows.items():
+        of_run = table[table["run"] == run]
+        kept = range(0, row["steps"], 100)
+        assert of_run["step"].tolist() == [*kept, row["steps"]]
+        last = of_run.iloc[-1]
+        assert (last["loss"], last["weight_norm"], last["r2"]) == (
+            row["loss_last"],
+            row["weight_norm"],
+            row["r2"],
+        )
+        assert np.isnan(last["gradient_norm"])
+        assert of_run["gradient_norm"].notna().sum() == len(kept)

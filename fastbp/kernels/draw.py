@@ -139,7 +139,8 @@ def draw_weights(
         compiled(*settings, keys[inner], hyper[inner], u, z, drawn)
         if not direct:
             pieces = drawn.reshape(n, ratio, n_parameters, lanes).transpose(0, 2, 1, 3)
-            w[first:last].reshape(n, n_parameters, ratio, lanes)[:] = pieces
+            with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and the run diverges
+                w[first:last].reshape(n, n_parameters, ratio, lanes)[:] = pieces
 
     cache.compile_for(compiled, (*settings, keys, hyper, keys, keys, keys))
     size = max(1, NUMBERS_A_CALL // (n_parameters * width))

@@ -69,6 +69,12 @@ def measure(m, t, L, target):
     m[LOSS_MIN] = where(L < m[LOSS_MIN], L, m[LOSS_MIN])
     reached = both(m[STEP_CONVERGED] < 0.0, L <= target)
     m[STEP_CONVERGED] = where(reached, t, m[STEP_CONVERGED])
+    measure_divergence(m, t, L)
+
+
+@kernel
+def measure_divergence(m, t, L):
+    """Take in whether the loss `L` of the weights after `t` updates is a number."""
     diverged = both(m[STEP_DIVERGED] < 0.0, negated(isfinite(L)))
     m[STEP_DIVERGED] = where(diverged, t, m[STEP_DIVERGED])
 

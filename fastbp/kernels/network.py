@@ -138,9 +138,10 @@ def dense(w, p, bias, scale, x, s, n_in, z, u, n_out):
 
 @kernel
 def dense_gradient(g, p, bias, scale, x, s, n_in, delta, u, n_out, fresh):
-    """``dL/dW_ij += scale x_i delta_j`` and ``dL/db_j += delta_j`` of one layer and sample; `fresh` starts the sums.
+    """``dL/dW_ij += scale x_i delta_j`` and ``dL/db_j += delta_j`` of one layer and sample.
 
-    To clear the sums beforehand and add to them would cost a small network a tenth of its time.
+    The sums begin with a sample that is `fresh`: to clear them beforehand and add to them would cost a small
+    network a tenth of its time.
     """
     b = p + n_in * n_out
     for j in range(n_out):

@@ -1,8 +1,8 @@
 """In which order the steps of a run take the samples, one entry of ``ORDERS`` a variant.
 
-All random numbers come from ``np.random.Philox(key=batch_seed)``, of which NumPy guarantees that the raw stream
-stays what it is: the r-th epoch, of n places, uses the raw numbers ``r n'`` to ``r n' + n``, where n' is n rounded
-up to a multiple of 4. May import NumPy alone.
+All random numbers come from ``np.random.Philox(key=[batch_seed, 1])``, of which NumPy guarantees that the raw
+stream stays what it is: the r-th epoch, of n places, uses the raw numbers ``r n'`` to ``r n' + n``, where n' is n
+rounded up to a multiple of 4. May import NumPy alone.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+STREAM = 1  # the second word of the key; initial weights have 0 there, so that equal seeds share no number
 PLACES = 2**20  # of a chunk of epochs: some megabytes, and some hundredths of a second to draw
 
 
@@ -78,7 +79,7 @@ def _chunk(name: str, seed: int, n_samples: int, size: int, number: int, epochs:
     draw = ORDERS[name].samples
     assert draw is not None
     padded = -(-size // 4) * 4
-    generator = np.random.Philox(key=seed)
+    generator = np.random.Philox(key=np.array([seed, STREAM], np.uint64))
     generator.advance(number * epochs * padded // 4)  # a step of its counter is four numbers
     raw = generator.random_raw(epochs * padded).reshape(epochs, padded)[:, :size]
     return draw(raw, n_samples).ravel()

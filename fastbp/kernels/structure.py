@@ -89,6 +89,11 @@ class Structure(NamedTuple):
         return None if score == "r2" and self.n_samples < 2 else score
 
     @property
+    def score_name(self) -> str | None:
+        """What the score is called in tables: ``r2`` or ``accuracy``; None where there is none."""
+        return "accuracy" if self.score and self.score != "r2" else self.score
+
+    @property
     def samples_a_step(self) -> int:
         """Samples of a step, the last one of an epoch apart."""
         return min(self.batch_size or self.n_samples, self.n_samples)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels import metrics
-from fastbp.kernels.lanes import kernel, rows_from, sqrt, where
+from fastbp.kernels.lanes import isfinite, kernel, rows_from, sqrt, where
 from fastbp.kernels.losses import add_loss
 from fastbp.kernels.network import LEARNING_RATE, TARGET_LOSS, backward, forward, sizes
 from fastbp.kernels.optimizers import N_COEFFICIENTS, PRODUCT_1, PRODUCT_2, begin, update
@@ -195,6 +195,7 @@ def look(network, run, record, order, t, steps, recorded, n_units):
                 if scored:
                     run.m[metrics.VALIDATION_SCORE] = score
             elif whole:
+                metrics.measure_divergence(run.m, t, L)
                 if t == 0:
                     run.m[metrics.LOSS_FIRST] = L
                 run.m[metrics.LOSS_LAST] = L
@@ -244,7 +245,11 @@ def evaluate(network, run, record, order, t, first, count, ordered, learn, score
             copy(run.a, record.a, sample, n_units)
             if learn:
                 copy(run.delta, record.delta, sample, n_units)
-    return L * weight, metrics.finish_score(network, s, count, n_outputs) if scored else 0.0
+    score = 0.0
+    if scored:
+        # Outputs that are not numbers are on no side of anything.
+        score = where(isfinite(L), metrics.finish_score(network, s, count, n_outputs), float("nan"))
+    return L * weight, score
 
 
 @kernel

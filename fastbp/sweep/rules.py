@@ -99,6 +99,7 @@ def _unset_schedules(draft: Draft) -> Iterator[Finding]:
 
 # Parameters that mean nothing without another: the value from which they do, and the other.
 _COMPANIONS = (
+    ("batch_order", "shuffled", "batch_size"),
     ("batch_seed", None, "batch_size"),
     ("stop_at_target", False, "target_loss"),
     ("patience", None, "validation"),

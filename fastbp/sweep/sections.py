@@ -295,8 +295,14 @@ class Record(Section):
     history_every: AtLeastOne | None = Field(
         None, description="Keep the measures of every so many steps, and of the last."
     )
-    history_log: AtLeastOne | None = Field(
-        None, description="Keep the measures of so many steps, denser at the beginning: evenly by logarithm."
+    history_log: (
+        Annotated[
+            int, PlainValidator(whole(1, MAXIMUM_STEPS)), WithJsonSchema(_COUNT_OF_STEPS | {"minimum": 1})
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Keep the measures of about so many steps, denser at the beginning: evenly by logarithm.",
     )
     measures: Annotated[
         tuple[str, ...], PlainValidator(measure_names(MEASURES)), WithJsonSchema(_MEASURES)

@@ -243,7 +243,8 @@ def measure_names(names: Iterable[str]) -> Check:
 
     def checked(value: Any) -> tuple[str, ...]:
         if type(value) is not list or not value:
-            raise RefusedError(f'must be a list of names such as ["loss"], not {shown(value)}')
+            found = "an empty list" if value == [] else shown(value)
+            raise RefusedError(f'must be a list of names such as ["loss"], not {found}')
         return tuple(dict.fromkeys(each(check, value)))
 
     return checked
