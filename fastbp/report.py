@@ -22,7 +22,7 @@ from fastbp.sweep import Sweep
 from fastbp.tables import STATUSES
 
 ROWS = 20
-FIRST = ("run", "status", "loss_first", "loss_last")
+FIRST = ("run", "status", "loss_last")
 LEFT_OUT = ("loss_min", "loss_tail", "convergence", "gradient_norm", "weight_norm")
 
 

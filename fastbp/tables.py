@@ -27,7 +27,7 @@ MEASURES = {
     "validation_loss": "validation_loss",
     "validation_score": "validation_score",
 }
-STEP_METRICS = ("step_converged", "step_diverged")
+STEP_METRICS = ("step_converged", "step_diverged", "step_validation_min")
 _WITHOUT_STEPS = ("loss_tail", "convergence", "gradient_norm")  # mean nothing for a run of no steps
 
 _NAME = pa.dictionary(pa.int8(), pa.string())
@@ -117,7 +117,7 @@ def measured_columns(plan: Plan) -> list[tuple[str, str, str | None]]:
         (name, name, None) for name in METRICS if "score" not in name
     ]
     if not validated:
-        columns = [column for column in columns if column[0] != "validation_loss"]
+        columns = [column for column in columns if "validation" not in column[0]]
     columns += [(kind, "score", kind) for kind in kinds if kind]
     columns += [(f"validation_{kind}", "validation_score", kind) for kind in validated if kind]
     return columns

@@ -455,8 +455,10 @@ MEASURES = ["loss", "gradient_norm", "weight_norm", "score", "validation_loss", 
 def test_validation_columns_are_null_where_a_run_has_none(tmp_path):
     grid = {"validation": [0, 0.4, 2], "loss": ["mse", "hinge"], "split_seed": [1]}
     _, results, rows = trained(tmp_path, training={"batch_size": 3}, grids=[grid], given=True)
-    assert results.runs().column_names[-5:] == ["validation_loss", *SCORES]
+    losses = ["validation_loss", "validation_loss_min", "step_validation_min"]
+    assert results.runs().column_names[-7:] == [*losses, *SCORES]
     for row in rows.values():
+        assert len({row[name] is None for name in losses}) == 1
         has = f"validation_{score_column(row['loss'])}"
         assert (row["validation_loss"] is None) == (row["validation"] == 0)
         assert {name for name in SCORES[2:] if row[name] is not None} == (
@@ -797,3 +799,17 @@ def test_the_last_row_of_a_history_is_that_of_the_stop(tmp_path):
         )
         assert np.isnan(last["gradient_norm"])
         assert of_run["gradient_norm"].notna().sum() == len(kept)
+
+
+def test_the_least_validation_loss_and_its_step(tmp_path):
+    training = {"steps": 80, "learning_rate": 0.6, "patience": 3, "optimizer": "momentum"}
+    data = {"validation": 3}
+    record = {"measures": ["loss", "validation_loss"]}
+    grids = [{"repeats": 6, "split_seed": [1, 2]}]
+    _, results, rows = run_of(text_of(data=data, training=training, record=record, grids=grids), tmp_path)
+    table = results.history().to_pandas()
+    for run, row in rows.items():
+        of_run = table[table["run"] == run].set_index("step")["validation_loss"]
+        assert row["validation_loss_min"] == of_run.min()
+        assert row["step_validation_min"] == of_run.idxmin()
+    assert any(row["validation_loss_min"] < row["validation_loss"] for row in rows.values())

@@ -14,9 +14,10 @@ from fastbp.kernels.switch import switch
 LOSS_FIRST, LOSS_LAST, LOSS_MIN, LOSS_TAIL, CONVERGENCE = 0, 1, 2, 3, 4
 STEP_CONVERGED, STEP_DIVERGED, GRADIENT_NORM, WEIGHT_NORM = 5, 6, 7, 8
 SCORE, VALIDATION_LOSS, VALIDATION_SCORE = 9, 10, 11
-SUM_RATIO, SUM_INVERSE, TAIL_RATIO = 12, 13, 14
-ACTIVE, STEPS, BEST, WAITED = 15, 16, 17, 18
-TAIL_LOSSES = 19
+VALIDATION_LOSS_MIN, STEP_VALIDATION_MIN = 12, 13
+SUM_RATIO, SUM_INVERSE, TAIL_RATIO = 14, 15, 16
+ACTIVE, STEPS, BEST, WAITED = 17, 18, 19, 20
+TAIL_LOSSES = 21
 
 METRICS = {
     "loss_first": LOSS_FIRST,
@@ -31,6 +32,8 @@ METRICS = {
     "score": SCORE,
     "validation_loss": VALIDATION_LOSS,
     "validation_score": VALIDATION_SCORE,
+    "validation_loss_min": VALIDATION_LOSS_MIN,
+    "step_validation_min": STEP_VALIDATION_MIN,
 }
 
 TAIL = 20  # steps: loss_tail is the mean of the last 20 losses before an update
@@ -58,6 +61,8 @@ def begin(network, m):
     m[LOSS_MIN] = float("inf")
     m[STEP_CONVERGED] = NEVER
     m[STEP_DIVERGED] = NEVER
+    m[VALIDATION_LOSS_MIN] = float("inf")
+    m[STEP_VALIDATION_MIN] = NEVER
     if stopping(network):
         m[ACTIVE] = 1.0
         m[BEST] = float("inf")
@@ -77,6 +82,16 @@ def measure_divergence(m, t, L):
     """Take in whether the loss `L` of the weights after `t` updates is a number."""
     diverged = both(m[STEP_DIVERGED] < 0.0, negated(isfinite(L)))
     m[STEP_DIVERGED] = where(diverged, t, m[STEP_DIVERGED])
+
+
+@kernel
+def measure_validation(m, t, L, counts):
+    """Take in the validation loss `L` of the weights after `t` updates; where it `counts`, for the least one."""
+    m[VALIDATION_LOSS] = L
+    if counts:
+        better = L < m[VALIDATION_LOSS_MIN]
+        m[VALIDATION_LOSS_MIN] = where(better, L, m[VALIDATION_LOSS_MIN])
+        m[STEP_VALIDATION_MIN] = where(better, t, m[STEP_VALIDATION_MIN])
 
 
 @kernel

@@ -169,13 +169,13 @@ def begin_run(network, run):
 def look(network, run, record, order, t, steps, recorded, n_units):
     """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
     learn, full = t < steps, network.full
+    checked = network.patient and t % network.validate_every == 0
     L_batch = 0.0
     # One call for all: each call more would take as long again to compile.
     for part in range(3):
         first, count = 0, network.n_samples
         if part == VALIDATION:
             first, count = network.n_samples, network.n_validation
-            checked = network.patient and t % network.validate_every == 0
             wanted = count > 0 and (checked or not learn or (recorded and record.validates))
         elif part == ALL:
             wanted = not full and (recorded or not learn or t == 0)
@@ -191,7 +191,8 @@ def look(network, run, record, order, t, steps, recorded, n_units):
                 network, run, record, order, t, first, count, not whole, learns, scored, n_units
             )
             if part == VALIDATION:
-                run.m[metrics.VALIDATION_LOSS] = L
+                # What the history looks at beside that must not change what a run's row says.
+                metrics.measure_validation(run.m, t, L, checked or not learn)
                 if scored:
                     run.m[metrics.VALIDATION_SCORE] = score
             elif whole:

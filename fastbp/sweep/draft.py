@@ -100,9 +100,7 @@ def _unknown_tables(raw: Mapping[str, Any]) -> Iterator[Finding]:
     known = [*TOP, *SECTIONS, "init", "random", "grid"]
     for key in raw:
         if key not in known:
-            section = next((name for name, model in SECTIONS.items() if key in model.model_fields), None)
-            hint = f"; it belongs in [{section}]" if section else nearest(key, known)
-            yield Finding((key,), f"unknown key{hint}")
+            yield Finding((key,), f"unknown key{_belongs(key) or nearest(key, known)}")
 
 
 def _missing(raw: Mapping[str, Any]) -> Iterator[Finding]:
@@ -151,6 +149,14 @@ def _lacks(raw: Mapping[str, Any], section: str, key: str) -> bool:
     return key not in table and not any(nearest(word, fields) == nearest(key, fields) for word in misspelt)
 
 
+def _belongs(key: str) -> str:
+    """Return where a key belongs that another table has; an empty text for one that none has."""
+    if key in ("repeats", "zip"):
+        return "; it belongs in a [[grid]]"
+    section = next((name for name, model in SECTIONS.items() if key in model.model_fields), None)
+    return f"; it belongs in [{section}]" if section else ""
+
+
 def _read_section(name: str, raw: Any, findings: list[Finding]) -> Section:
     """Return a section without the keys that are refused; these are appended to `findings`."""
     model = SECTIONS[name]
@@ -168,7 +174,8 @@ def _read_section(name: str, raw: Any, findings: list[Finding]) -> Section:
             if isinstance(refusal, RefusedError):
                 findings += [Finding((name, key, *part.path), str(part)) for part in refusal.all]
             else:
-                findings.append(Finding((name, key), f"unknown key{nearest(key, model.model_fields)}"))
+                hint = _belongs(key) or nearest(key, model.model_fields)
+                findings.append(Finding((name, key), f"unknown key{hint}"))
         return model.model_validate({key: value for key, value in raw.items() if key not in refused})
 
 

@@ -178,6 +178,8 @@ def _unfit_ends(
             # Among many layers the odd one is named; where there is one, the data.
             where: Path = path if path[0] in ("grid", "random") or not inline else ("data", key)
             message = f"layers {list(layers)} {verb} with {units} but {found}; make them equal"
+            if key == "y" and columns == 1 and extent.labels and extent.labels.n_classes:
+                message += ", or set one_hot = true in [data] for a column a class"
             yield Finding(where, message, (path, ("data", key), ("data", "dataset"), ("data", "file")))
 
 

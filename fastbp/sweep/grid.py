@@ -192,6 +192,8 @@ def _range(parameter: Parameter, table: Mapping[str, Any]) -> Sequence[Any]:
     if len(table) != 1 or (rule := next(iter(table))) not in RANGES:
         unknown = next((key for key in table if key not in RANGES), None)
         hint = f"; {unknown} is unknown{nearest(unknown, RANGES)}" if unknown else ""
+        if unknown in ("uniform", "loguniform", "normal", "choice", "integers"):
+            hint = f"; {unknown} draws at random: name it in a table [random]"
         raise RefusedError(
             f"must hold exactly one of {', '.join(RANGES)}{hint}", *([unknown] if unknown else [])
         )
