@@ -1,6 +1,6 @@
 """From the runs of a shard to the arrays of a batch: data, initial weights, hyperparameters, orders.
 
-May import ``tables``, ``plan``, ``data`` and ``kernels``.
+May import ``plan``, ``data`` and ``kernels``.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +13,13 @@ from fastbp.kernels import cpu
 from fastbp.kernels.batch import Batch, make_batch
 from fastbp.kernels.draw import draw_weights
 from fastbp.kernels.initializers import INITIALIZERS, given
+from fastbp.kernels.metrics import MEASURES
 from fastbp.kernels.orders import Orders
 from fastbp.kernels.parametrisations import multipliers
 from fastbp.kernels.schedules import TO_THE_END
 from fastbp.kernels.structure import Structure, network_of
 from fastbp.plan import Plan, Runs
-from fastbp.tables import MEASURES
+from fastbp.structures import steps_kept
 
 
 def prepare(
@@ -50,7 +51,7 @@ def prepare(
             hyperparameters(plan, structure, runs),
             cpu.width(dtype),
             orders=orders_of(structure),
-            steps_kept=plan.steps_kept(structure),
+            steps_kept=steps_kept(record, structure.steps),
             measures=[MEASURES[name] for name in record.measures],
             trace=record.trace if trace is None else trace,
         )
@@ -130,7 +131,9 @@ def weights_of(
 def coded(plan: Plan, runs: Runs, names: tuple[str, ...]) -> list[tuple[tuple[Any, ...], np.ndarray]]:
     """Give the distinct values of some parameters, and which runs have them."""
     swept_names = [name for name in names if name in runs.codes]
-    columns = np.stack([runs.codes[name] for name in swept_names] or [np.zeros(len(runs.ids), np.int64)])
+    if not swept_names:
+        return [(tuple(plan.base[name] for name in names), np.arange(len(runs.ids)))]
+    columns = np.stack([runs.codes[name] for name in swept_names])
     distinct, which = np.unique(columns, axis=1, return_inverse=True)
     found = []
     for number, codes in enumerate(distinct.T):

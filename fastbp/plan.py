@@ -22,7 +22,7 @@ import numpy as np
 from fastbp.boxes import Box, distinct, split
 from fastbp.data import DataSource, load_data
 from fastbp.kernels.structure import Structure
-from fastbp.structures import structure_of
+from fastbp.structures import n_steps_kept, structure_of
 from fastbp.sweep import DATA_PARAMETERS, PARAMETERS, Grid, Problem, Sweep, SweepError, parameter
 from fastbp.sweep.needs import absent, deciders, decides_alike, needs_of
 
@@ -261,22 +261,11 @@ class Plan:
         """Give the bytes of a run's rows in all tables, before compression; about those of its arrays as well."""
         record, steps = self.sweep.record, structure.steps
         runs = 8 * (structure.n_parameters + 24 + len(self.domains))
-        history = (16 + 8 * len(record.measures)) * len(self.steps_kept(structure))
+        history = (16 + 8 * len(record.measures)) * n_steps_kept(record, steps)
         a_step = 52 * structure.n_parameters + 56 * structure.n_samples * (
             structure.layers[0] + structure.n_units
         )
         return runs + history + a_step * (steps + 1) * record.trace
-
-    def steps_kept(self, structure: Structure) -> np.ndarray:
-        """Give the steps whose measures the history keeps, int64, in order; the last is the end."""
-        record, steps = self.sweep.record, structure.steps
-        every = record.history_every or 1
-        if record.history_log and record.history_log <= steps:
-            kept = np.geomspace(1, steps, record.history_log).round().astype(np.int64)
-            return np.unique(np.concatenate([[0], kept, [steps]]))
-        if record.history or record.history_every or record.history_log:
-            return np.unique(np.append(np.arange(0, steps, every), steps))
-        return np.zeros(0, np.int64)
 
     def data_bytes_a_run(self, structure: Structure) -> int:
         """Give the bytes of the data that a run has for itself; 0 where the runs of a group share them."""

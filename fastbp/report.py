@@ -37,8 +37,8 @@ def summary(results: Results, seconds: float) -> dict[str, Any]:
     """
     counts = dict.fromkeys(STATUSES, 0)
     steps, least = 0, math.inf
+    done = "steps_done" if "steps_done" in column_names(results.parts("runs")[0]) else "steps"
     for part in results.parts("runs"):  # one at a time: a sweep may have many more runs than fit in memory
-        done = "steps_done" if "steps_done" in column_names(part) else "steps"
         runs = read_part(part, ["status", done, "loss_last"])
         # In NumPy: pyarrow.compute would cost a short sweep a twentieth of a second to import.
         for chunk in runs["status"].chunks:

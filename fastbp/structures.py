@@ -1,17 +1,19 @@
-"""From the values of a run's parameters to its `Structure`, and what speaks against it once the data are known.
+"""From the values of a run's parameters to its `Structure`, what speaks against it, and the steps that are kept.
 
-May import ``data``, ``sweep`` and ``kernels``.
+May import ``data``, ``sweep``, ``kernels`` and NumPy.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastbp.data import DataSource
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.structure import Structure
 from fastbp.sweep import DATA_PARAMETERS
 from fastbp.sweep.needs import activations
-from fastbp.sweep.sections import MAXIMUM_STEPS
+from fastbp.sweep.sections import MAXIMUM_STEPS, Record
 
 
 class Refusal(NamedTuple):
@@ -76,3 +78,20 @@ def _frozen(freeze: tuple[str, ...], n_layers: int) -> tuple[str, ...]:
     """Give the names W1, b1 … that `freeze` means; ``W`` and ``b`` stand for those of all layers."""
     names = (f"{name}{layer + 1}" for layer in range(n_layers) for name in ("W", "b"))
     return tuple(name for name in names if name in freeze or name[0] in freeze)
+
+
+def steps_kept(record: Record, steps: int) -> np.ndarray:
+    """Give the steps of a run whose measures the history keeps, int64, in order; the last is `steps`."""
+    if not n_steps_kept(record, steps):
+        return np.zeros(0, np.int64)
+    if record.history_log and record.history_log <= steps:
+        kept = np.geomspace(1, steps, record.history_log).round().astype(np.int64)
+        return np.unique(np.concatenate([[0], kept, [steps]]))
+    return np.append(np.arange(0, steps, record.history_every or 1), steps)
+
+
+def n_steps_kept(record: Record, steps: int) -> int:
+    """Give how many steps the history keeps at the most; by logarithm some may fall together."""
+    if record.history_log:
+        return min(record.history_log + 2, steps + 1)
+    return -(-steps // (record.history_every or 1)) + 1 if record.history or record.history_every else 0

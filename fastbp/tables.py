@@ -13,20 +13,11 @@ import pyarrow as pa
 
 from fastbp.data import DataSource
 from fastbp.kernels.batch import Batch
-from fastbp.kernels.metrics import METRICS, STEPS, stopping
+from fastbp.kernels.metrics import MEASURES, METRICS, STEPS, stopping
 from fastbp.kernels.structure import Structure
 from fastbp.plan import Plan, Runs
 
 STATUSES = ("ok", "converged", "diverged", "stopped")
-# What the sweep file calls the measures of a history, and the metrics that they are.
-MEASURES = {
-    "loss": "loss_last",
-    "gradient_norm": "gradient_norm",
-    "weight_norm": "weight_norm",
-    "score": "score",
-    "validation_loss": "validation_loss",
-    "validation_score": "validation_score",
-}
 STEP_METRICS = ("step_converged", "step_diverged", "step_validation_min")
 _WITHOUT_STEPS = ("loss_tail", "convergence", "gradient_norm")  # mean nothing for a run of no steps
 
@@ -127,7 +118,7 @@ def unknown(
     structure: Structure, metric: str, kind: str | None, values: np.ndarray, steps: np.ndarray
 ) -> np.ndarray:
     """Give where a measure means nothing for a run, and is null."""
-    if kind is not None and (kind != structure.score_name or not structure.score):
+    if kind is not None and kind != structure.score_name:
         return np.ones(len(values), bool)
     if metric.startswith("validation") and not structure.n_validation:
         return np.ones(len(values), bool)

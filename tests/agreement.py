@@ -1,7 +1,17 @@
 """When a run has to agree with the textbook's, and how closely."""
 
 import numpy as np
-from runs import assert_close, distance_to_a_tie, distance_to_kink, error_of, is_full, reference_of
+from hypothesis import assume
+from runs import (
+    MACHINES,
+    assert_close,
+    distance_to_a_tie,
+    distance_to_kink,
+    error_of,
+    is_full,
+    reference_of,
+    run,
+)
 
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 MARGIN = {np.float64: 1e-9, np.float32: 1e-4}
@@ -59,3 +69,15 @@ def assert_metrics(result, run, expected, tolerance):
         else:
             loss = name.startswith("loss") or name == "validation_loss"
             assert_close(got, number, tolerance, name, expected.losses.max() if loss else abs(number))
+
+
+def assert_all_machines_agree_with_the_textbook(experiment):
+    """Hold the well-conditioned runs of an experiment, of which there has to be one, to the textbook's."""
+    expected = {r: reference_of(experiment, r) for r in range(len(experiment.w))}
+    expected = {r: e for r, e in expected.items() if is_well_conditioned(experiment, r, e)}
+    assume(expected)
+    for machine in MACHINES:
+        result = run(experiment, machine, trace=True)
+        for r, of_run in expected.items():
+            tolerance = TOLERANCE[experiment.w.dtype.type]
+            assert_agrees(result, r, of_run, tolerance, arrays_of(experiment))

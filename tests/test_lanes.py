@@ -1,6 +1,7 @@
 import itertools
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -15,6 +16,7 @@ from fastbp.kernels.batch import pack
 from fastbp.kernels.bits import LEAST_MANTISSA, exponent, mantissa
 from fastbp.kernels.lanes import (
     any_of,
+    borrowed,
     both,
     copysign,
     fma,
@@ -25,6 +27,7 @@ from fastbp.kernels.lanes import (
     negated,
     power_of_two,
     rows,
+    rows_from,
     sqrt,
     where,
 )
@@ -353,3 +356,58 @@ def test_width_is_that_of_the_dtype():
     for dtype in DTYPES:
         assert cpu.width(dtype) == (lanes.WIDTH[np.dtype(dtype).name] if JIT else 1)
     assert math.log2(lanes.WIDTH["float64"]).is_integer()
+
+
+class Shared(NamedTuple):
+    numbers: np.ndarray
+    places: np.ndarray
+    count: int
+    blocks: np.ndarray
+
+
+@numba.njit
+def through_a_tuple(shared):
+    lent = borrowed(shared)
+    total = 0.0
+    for k in range(len(lent.places)):
+        total += lent.numbers[lent.places[k]]
+    return total, len(lent.numbers), lent.count, lent.blocks.shape[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_borrowed_arrays_are_read_where_they_lie(dtype):
+    numbers = np.arange(10, dtype=dtype)[3:]  # not where their memory begins
+    shared = Shared(numbers, np.array([0, 6, 2]), 5, np.zeros((2, 3, 4)))
+    assert through_a_tuple(shared) == (3 + 9 + 5, 7, 5, 2)
+    nothing = Shared(numbers[:0], np.array([], np.int64), 5, np.zeros((2, 3, 4)))
+    assert through_a_tuple(nothing) == (0, 0, 5, 2)
+    assert borrowed(shared) is shared
+
+
+@numba.njit
+def later_rows(w, out, first):
+    for block in range(len(w)):
+        later, result = rows_from(rows(w, block), first), rows(out, block)
+        result[0] = later[1]
+        later[0] = 7.0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_later_rows_are_the_same_memory(dtype):
+    width = cpu.width(dtype)
+    values = np.random.default_rng(0).normal(size=(2 * width, 5)).astype(dtype)
+    w, out = pack(values, width, dtype), pack(values[:, :1], width, dtype)
+    later_rows(w, out, 3)
+    np.testing.assert_array_equal(out[:, 0], pack(values, width, dtype)[:, 4])
+    assert (w[:, 3] == 7).all()
+    assert np.shares_memory(rows_from(values[0], 2), values)
+
+
+@numba.njit
+def between_numbers(a, b):
+    return where(a < b, a, b), where(a == 0.0, -1.0, a)
+
+
+def test_a_choice_between_plain_numbers_in_compiled_code():
+    assert between_numbers(2.5, 3.0) == (2.5, 2.5)
+    assert between_numbers(0.0, -3.0) == (-3.0, -1.0)

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from fastbp.cli import app
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.metrics import MEASURES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.schedules import SCHEDULES
 from fastbp.plan import Plan
 from fastbp.sweep import PARAMETERS, SweepError, dumps, load, loads
-from fastbp.sweep.sections import MEASURES
 
 # Lines: [network] 3, layers 4, [data] 6, x 7, y 8, [training] 10, learning_rate 11, steps 12; then what is added.
 DEEP = DRAWN.replace("layers = [2, 1]", "layers = [2, 3, 1]")

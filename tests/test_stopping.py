@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
-from agreement import TOLERANCE, arrays_of, assert_agrees, assert_metrics, is_well_conditioned
-from hypothesis import assume, given
+from agreement import (
+    assert_agrees,
+    assert_all_machines_agree_with_the_textbook,
+    assert_metrics,
+)
+from hypothesis import given
 from hypothesis import strategies as st
 from runs import (
     DTYPES,
@@ -45,13 +49,7 @@ def assert_same_until_the_end(result, place, alone):
 def test_any_combination_ends_where_the_textbook_does(dtype, data):
     experiment = data.draw(combinations(dtype, max_steps=25, stops=True))
     experiment = with_targets(experiment, data.draw(st.sampled_from([0.73, 0.91, 0.97])))
-    expected = {r: reference_of(experiment, r) for r in range(len(experiment.w))}
-    expected = {r: e for r, e in expected.items() if is_well_conditioned(experiment, r, e)}
-    assume(expected)
-    for machine in MACHINES:
-        result = run(experiment, machine, trace=True)
-        for r, of_run in expected.items():
-            assert_agrees(result, r, of_run, TOLERANCE[dtype], arrays_of(experiment))
+    assert_all_machines_agree_with_the_textbook(experiment)
 
 
 @dtypes

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 import reference
-from agreement import ARRAYS, STEPS, TOLERANCE, arrays_of, assert_agrees, is_well_conditioned
+from agreement import (
+    ARRAYS,
+    STEPS,
+    TOLERANCE,
+    assert_agrees,
+    assert_all_machines_agree_with_the_textbook,
+    is_well_conditioned,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from runs import (
@@ -42,13 +49,7 @@ def test_interpreter_and_lanes_agree_with_the_textbook(dtype, data, per_run):
 @given(st.data())
 def test_any_combination_agrees_with_the_textbook(dtype, data):
     experiment = data.draw(combinations(dtype))
-    expected = {r: reference_of(experiment, r) for r in range(len(experiment.w))}
-    expected = {r: e for r, e in expected.items() if is_well_conditioned(experiment, r, e)}
-    assume(expected)
-    for machine in MACHINES:
-        result = run(experiment, machine, trace=True)
-        for r, of_run in expected.items():
-            assert_agrees(result, r, of_run, TOLERANCE[dtype], arrays_of(experiment))
+    assert_all_machines_agree_with_the_textbook(experiment)
 
 
 PAIRS = [

@@ -10,6 +10,8 @@ that meets a ``Lane`` takes the lane's dtype, so that a bare ``0.5`` never promo
 
 No fast-math flag is set anywhere: products are fused only where the source says ``fma``. So the same run gives
 the same bits in every lane, block and specialisation, and on every processor.
+
+More than 400 lines: the types, and every operation on them beside its plain Python, are of use only together.
 """
 
 import itertools
@@ -306,6 +308,8 @@ def _borrowed(typingctx, values):
                 borrowed_array = cgutils.create_struct_proxy(new)(context, builder)
                 borrowed_array.data, borrowed_array.size = array.data, array.nitems
                 field = borrowed_array._getvalue()
+            else:
+                context.nrt.incref(builder, ty, field)  # the new tuple holds it as well as the old one
             fields.append(field)
         return context.make_tuple(builder, result, fields)
 

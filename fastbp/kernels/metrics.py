@@ -36,6 +36,16 @@ METRICS = {
     "step_validation_min": STEP_VALIDATION_MIN,
 }
 
+# What a history may hold of a step, as the sweep file calls it, and the metric that it is.
+MEASURES = {
+    "loss": "loss_last",
+    "gradient_norm": "gradient_norm",
+    "weight_norm": "weight_norm",
+    "score": "score",
+    "validation_loss": "validation_loss",
+    "validation_score": "validation_score",
+}
+
 TAIL = 20  # steps: loss_tail is the mean of the last 20 losses before an update
 RATIO_LIMIT = 1e6  # the convergence measure cuts loss / loss_first here
 NEVER = -1.0  # the step of what has not happened

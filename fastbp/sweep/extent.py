@@ -1,7 +1,7 @@
 """How many samples and columns the data of a run have, without the data.
 
 The checks of the sweep file and `fastbp.data` both count by these rules. Imports the standard library, NumPy,
-`fastbp.sweep.parameters`, `fastbp.sweep.values` and the table of `fastbp.datasets`.
+`fastbp.sweep.sections`, `fastbp.sweep.values` and the tables of `fastbp.datasets` and of losses.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.datasets import DATASETS
+from fastbp.kernels.losses import LOSSES
 from fastbp.sweep.sections import Data
 from fastbp.sweep.values import RefusedError
 
-CLASS_LOSS = "cross_entropy"  # takes one target column a class
 MAXIMUM_CLASSES = 10_000
 INPUTS, TARGETS = "inputs", "targets"
 
@@ -113,7 +113,8 @@ def is_one_hot(extent: Extent, values: Mapping[str, Any], losses: Collection[str
     labels = extent.labels
     if labels is None:
         return False
-    return labels.texts or values["classes"] is not None or (labels.whole and CLASS_LOSS in losses)
+    takes_classes = any(LOSSES[loss].targets == "class" for loss in losses)
+    return labels.texts or values["classes"] is not None or (labels.whole and takes_classes)
 
 
 def n_outputs(extent: Extent, values: Mapping[str, Any], losses: Collection[str]) -> int:

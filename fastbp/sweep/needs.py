@@ -9,9 +9,12 @@ from typing import Any
 from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.sweep.parameters import Needs, parameter
 
+# What stands for more than one parameter: "activation" for that of any layer, "init" for either rule that draws,
+# "bias_init" for that of the biases where the weights are drawn too.
 _DECIDERS = {
     "activation": ("activation", "hidden_activation", "output_activation", "layers"),
-    "bias_init": ("init", "bias_init"),  # where the weights are given nothing is drawn
+    "init": ("init", "bias_init"),
+    "bias_init": ("init", "bias_init"),
 }
 
 
@@ -36,8 +39,6 @@ def needs_of(name: str) -> Needs | None:
 def deciders(name: str) -> tuple[str, ...]:
     """Return the parameters whose values decide whether a run has the parameter `name`; none for most."""
     needs = needs_of(name)
-    if name == "seed":
-        return _DECIDERS["bias_init"]  # either may draw
     return () if needs is None else _DECIDERS.get(needs.parameter, (needs.parameter,))
 
 
@@ -52,12 +53,13 @@ def decisive(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
     needs = needs_of(name)
     if needs is None:
         return ()
-    if "bias_init" in deciders(name):
-        init, of_biases = values["init"], values["bias_init"]
-        if init not in INITIALIZERS:
-            return (init,)
-        return (init, of_biases) if name == "seed" else (of_biases,)
-    return activations(values) if needs.parameter == "activation" else (values[needs.parameter],)
+    if needs.parameter == "activation":
+        return activations(values)
+    if needs.parameter in ("init", "bias_init") and values["init"] not in INITIALIZERS:
+        return (values["init"],)
+    if needs.parameter == "init":
+        return values["init"], values["bias_init"]
+    return (values[needs.parameter],)
 
 
 def exists(name: str, values: Mapping[str, Any]) -> bool:

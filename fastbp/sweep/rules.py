@@ -77,7 +77,7 @@ def _unfit_losses(draft: Draft) -> Iterator[Finding]:
 
 
 def _lengths(draft: Draft) -> Iterator[Finding]:
-    """Yield grids whose runs have both steps and epochs, or neither."""
+    """Yield grids whose runs have both steps and epochs."""
     for index in range(len(draft.grids)):
         if not draft.knows(index, "steps") or not draft.knows(index, "epochs"):
             continue

@@ -13,6 +13,7 @@ from fastbp.datasets import DATASETS
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.initializers import INITIALIZERS
 from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.metrics import MEASURES
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.orders import ORDERS
 from fastbp.kernels.parametrisations import PARAMETRISATIONS
@@ -70,8 +71,6 @@ _SPLIT = {
 _SCALES = {
     "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}, {"enum": list(PARAMETRISATIONS)}]
 }
-# What a history may hold of a step: keys of the metrics, and how they are called.
-MEASURES = ("loss", "gradient_norm", "weight_norm", "score", "validation_loss", "validation_score")
 WEIGHT_KEY = re.compile(r"[Wb][1-9][0-9]{0,8}")
 
 _FOR_BIASES = [name for name, rule in INITIALIZERS.items() if rule.for_biases]
