@@ -97,12 +97,29 @@ class Box:
 
     def points(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
         """Give the index in each dimension of the combinations `start` to `stop`."""
+        if not self.pierced:
+            return tuple(chosen[digits] for chosen, digits in zip(self.indices, self._count(start, stop), strict=True))
         n_inner = math.prod(self.shape[place] for place in self.whole)
         outer, inner = np.divmod(np.arange(start, stop), n_inner)
         # So many combinations that are kept stand before each hole.
         outer += np.searchsorted(self.holes - np.arange(len(self.holes)), outer, side="right")
         digits = self._digits(self.pierced, outer) | self._digits(self.whole, inner)
         return tuple(chosen[digits[place]] for place, chosen in enumerate(self.indices))
+
+    def _count(self, start: int, stop: int) -> list[np.ndarray]:
+        """Give the digit in each dimension of the numbers `start` to `stop`: `unravel_index`, by repeating digits."""
+        digits, stride = [], 1
+        for n in reversed(self.shape):
+            first, last = start // stride, max(start, stop - 1) // stride
+            quotients = np.arange(first, last + 1)
+            repeats = np.full(len(quotients), stride)
+            repeats[0] -= start - first * stride
+            repeats[-1] -= (last + 1) * stride - stop
+            # NumPy divides many times as fast as it takes the remainder.
+            digit = quotients - quotients // n * n
+            digits.append(digit if stride == 1 else np.repeat(digit, repeats))
+            stride *= n
+        return digits[::-1]
 
     def _digits(self, dimensions: Sequence[int], places: np.ndarray) -> dict[int, np.ndarray]:
         """Give the digit in each of the dimensions of places in their row-major order."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastbp import executors
 from fastbp.batches import prepare
 from fastbp.kernels import cpu
+from fastbp.memory import keep_freed_memory
 from fastbp.plan import Plan, Shard
 from fastbp.results import Results
 from fastbp.store import Store
@@ -57,6 +58,7 @@ def run_plan(
 ) -> Results:
     """Do what `run` does with a sweep that is planned already."""
     plan.refuse_too_large()
+    keep_freed_memory()
     data, cancel = plan.data, threading.Event()
     threads = cpu.n_threads() if threads is None else threads
     with (

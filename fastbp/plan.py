@@ -313,8 +313,10 @@ class Plan:
     def _decode(self, box: Box, start: int, stop: int) -> Runs:
         grid, points = self.grids[box.grid], box.points(start, stop)
         ids = np.full(stop - start, self.starts[box.grid], np.int64)
-        if points:
-            ids += np.ravel_multi_index(points, grid.shape)
+        stride = 1
+        for n, point in zip(reversed(grid.shape), reversed(points), strict=True):
+            ids += point * stride
+            stride *= n
         codes = {
             name: np.full(stop - start, box.fixed[name])
             if name in box.fixed

@@ -69,21 +69,35 @@ def runs_table(plan: Plan, structure: Structure, runs: Runs, batch: Batch) -> pa
     """Give a row a run: id, swept parameters, status, steps and metrics."""
     columns: dict[str, Any] = {"run": pa.array(runs.ids)}
     for name, codes in runs.codes.items():
-        columns[name] = axis_column(name, plan.domains[name], codes)
-    measured = batch.runs(batch.m).astype(np.float64)
+        columns[name] = swept_column(plan, name, codes)
     steps = steps_done(batch)
-    never = {name: measured[:, METRICS[name]] < 0 for name in STEP_METRICS}
-    status = np.where(~never["step_diverged"], 2, np.where(~never["step_converged"], 1, 0))
-    status = np.where((status == 0) & (steps < batch.steps), 3, status).astype(np.int8)
-    columns["status"] = pa.DictionaryArray.from_arrays(status, pa.array(STATUSES))
+    columns["status"] = pa.DictionaryArray.from_arrays(statuses(batch, steps), pa.array(STATUSES))
     columns[steps_column(plan)] = pa.array(steps)
     for name, metric, kind in measured_columns(plan):
-        values = measured[:, METRICS[metric]]
+        values = batch.measure(metric).astype(np.float64, copy=False)
         if name in STEP_METRICS:
-            columns[name] = pa.array(values.astype(np.int64), mask=never[name])
+            columns[name] = nullable(values, values < 0, pa.int64())
         else:
-            columns[name] = pa.array(values, mask=unknown(structure, metric, kind, values, steps))
+            columns[name] = nullable(values, unknown(structure, metric, kind, values, steps))
     return pa.table(columns)
+
+
+def statuses(batch: Batch, steps: np.ndarray) -> np.ndarray:
+    """Give the place in ``STATUSES`` of each run that made so many `steps`, int8 (n_runs,)."""
+    found = np.zeros(batch.n_runs, np.int8)
+    found[steps < batch.steps] = STATUSES.index("stopped")
+    found[batch.measure("step_converged") >= 0] = STATUSES.index("converged")
+    found[batch.measure("step_diverged") >= 0] = STATUSES.index("diverged")
+    return found
+
+
+def nullable(values: np.ndarray, mask: np.ndarray, kind: pa.DataType | None = None) -> pa.Array:
+    """Give numbers, null where the mask says so, as `kind` where that is another type than theirs."""
+    kind = kind or pa.from_numpy_dtype(values.dtype)
+    if mask.all():  # the usual case of a step that never came, and many times as fast
+        return pa.nulls(len(values), kind)
+    numbers = values.astype(kind.to_pandas_dtype(), copy=False)
+    return pa.array(numbers, mask=mask if mask.any() else None)
 
 
 def steps_column(plan: Plan) -> str:
@@ -127,6 +141,14 @@ def unknown(
     if metric == "loss_min" and structure.steps == 0 and structure.samples_a_step < structure.n_samples:
         return np.ones(len(values), bool)  # the least of the losses of batches, of which there was none
     return (steps == 0) & (metric in _WITHOUT_STEPS)
+
+
+def swept_column(plan: Plan, name: str, codes: np.ndarray) -> pa.Array:
+    """Do what `axis_column` does; of numbers, which may be many, without looking at each again and again."""
+    numbers, is_unset = plan.numbers(name)
+    if numbers is None:
+        return axis_column(name, plan.domains[name], codes)
+    return pa.array(numbers[codes], mask=is_unset[codes] if is_unset.any() else None)
 
 
 def axis_column(name: str, domain: tuple[Any, ...], codes: np.ndarray) -> pa.Array:

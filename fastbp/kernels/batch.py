@@ -146,6 +146,9 @@ def pack(values: np.ndarray, width: int, dtype) -> np.ndarray:
     n_runs, n_rows = values.shape
     n_blocks = -(-n_runs // width)
     packed = aligned((n_blocks, n_rows, width), dtype)
+    if n_runs and values.strides[0] == 0:  # all runs have the same, as by `broadcast_to`
+        packed[:] = np.broadcast_to(values[0, :, None], packed.shape[1:]).astype(dtype)
+        return packed
     whole = n_runs // width
     packed[:whole] = values[: whole * width].reshape(whole, width, n_rows).transpose(0, 2, 1)
     if whole < n_blocks:
