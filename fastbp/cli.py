@@ -93,11 +93,10 @@ def sweep(
         began = time.perf_counter()
         with _progress(planned.n_runs, shown=not quiet) as advance:
             results = engine.run_plan(planned, out, threads, advance)
+        if quiet and not as_json:
+            return  # nobody reads the summary, for which all parts are read
         summary = report.summary(results, time.perf_counter() - began)
-        if as_json:
-            typer.echo(json.dumps(summary, indent=1))
-        elif not quiet:
-            report.print_summary(results, summary)
+        typer.echo(json.dumps(summary, indent=1)) if as_json else report.print_summary(results, summary)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from fastbp.check import BOUND, Comparison
 from fastbp.kernels import cpu
 from fastbp.kernels.structure import network_of
 from fastbp.plan import Plan
-from fastbp.results import Results, column_names, read_part
+from fastbp.results import Results, column_names, least_run, read_part
 from fastbp.sweep import Sweep
 from fastbp.tables import STATUSES
 
@@ -89,6 +89,8 @@ def _first_runs(results: Results) -> list[dict[str, Any]]:
     """Give the rows of the runs with the lowest ids, which may lie in any part."""
     first: list[tuple[int, int, Path]] = []  # id, row, part
     for part in results.parts("runs"):
+        if len(first) == ROWS and least_run(part) > first[-1][0]:
+            continue
         ids = read_part(part, ["run"])["run"].to_numpy()
         rows = np.argpartition(ids, min(ROWS, len(ids)) - 1)[:ROWS]
         first = sorted([*first, *((int(ids[row]), int(row), part) for row in rows)])[:ROWS]

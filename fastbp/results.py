@@ -85,6 +85,17 @@ def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
         raise StoreError(f"{part}: cannot be read: {error}; run the sweep again") from error
 
 
+def least_run(part: Path) -> int:
+    """Give the least id in a Parquet file, by its statistics; -1 where it has none."""
+    try:
+        metadata = pq.read_metadata(part)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{part}: cannot be read: {error}; run the sweep again") from error
+    column = metadata.schema.names.index("run")
+    found = [metadata.row_group(k).column(column).statistics for k in range(metadata.num_row_groups)]
+    return min((-1 if each is None or each.min is None else each.min for each in found), default=-1)
+
+
 def column_names(part: Path) -> list[str]:
     """Give the names of the columns of a Parquet file."""
     try:

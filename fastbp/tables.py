@@ -140,7 +140,7 @@ def unknown(
         return ~np.isfinite(values)
     if metric == "loss_min" and structure.steps == 0 and structure.samples_a_step < structure.n_samples:
         return np.ones(len(values), bool)  # the least of the losses of batches, of which there was none
-    return (steps == 0) & (metric in _WITHOUT_STEPS)
+    return steps == 0 if metric in _WITHOUT_STEPS else np.zeros(len(values), bool)
 
 
 def swept_column(plan: Plan, name: str, codes: np.ndarray) -> pa.Array:

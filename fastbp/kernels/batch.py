@@ -125,7 +125,7 @@ def make_batch(
         y=_data(y, width, dtype),
         w=w if w.ndim == 3 else pack(w, width, dtype),
         hyper=pack(hyper, width, dtype),
-        m=aligned((n_blocks, n_metrics(network), width), dtype),
+        m=aligned((n_blocks, n_metrics(network), width), dtype, zeros=False),  # `metrics.begin` sets all of it
         state=aligned((n_blocks, network.n_state, width), dtype),
         orders=orders,
         steps_kept=np.asarray(steps_kept, np.int64),
@@ -145,7 +145,7 @@ def pack(values: np.ndarray, width: int, dtype) -> np.ndarray:
     """Lay (n_runs, rows) out as (blocks, rows, width); the last run fills up the last block."""
     n_runs, n_rows = values.shape
     n_blocks = -(-n_runs // width)
-    packed = aligned((n_blocks, n_rows, width), dtype)
+    packed = aligned((n_blocks, n_rows, width), dtype, zeros=False)
     if n_runs and values.strides[0] == 0:  # all runs have the same, as by `broadcast_to`
         packed[:] = np.broadcast_to(values[0, :, None], packed.shape[1:]).astype(dtype)
         return packed
@@ -158,10 +158,10 @@ def pack(values: np.ndarray, width: int, dtype) -> np.ndarray:
     return packed
 
 
-def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """Give zeros that begin at a multiple of 64 bytes, so that no register load crosses a cache line."""
+def aligned(shape: tuple[int, ...], dtype, *, zeros: bool = True) -> np.ndarray:
+    """Give zeros, or whatever is there, from a multiple of 64 bytes on: no register load crosses a cache line."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.zeros(size + 64, np.uint8)
+    memory = (np.zeros if zeros else np.empty)(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)
