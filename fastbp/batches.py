@@ -147,7 +147,9 @@ def hyperparameters(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
     """Give the hyperparameters of each run, float64 (n_runs, n_hyperparameters), as the structure numbers them."""
     layered = {name: by_layer(plan, structure, runs, name) for name in ("learning_rate", "scale")}
     rows = list(structure.hyperparameters())
-    hyper = np.empty((len(rows), len(runs.ids))).T  # a hyperparameter's values side by side: that is how they come
+    hyper = np.empty(
+        (len(rows), len(runs.ids))
+    ).T  # a hyperparameter's values side by side: that is how they come
     for row, (name, layer, default) in enumerate(rows):
         if layer is not None:
             hyper[:, row] = layered[name][:, layer]
@@ -163,8 +165,9 @@ def hyperparameters(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
 def by_layer(plan: Plan, structure: Structure, runs: Runs, name: str) -> np.ndarray:
     """Give a parameter that each layer has, float64 (n_runs, n_layers); an axis of one layer wins."""
     shared = swept(plan, runs, name, np.nan, structure.layers)
-    values = np.empty(shared.shape[::-1]).T
-    for layer in range(values.shape[1]):
+    n_layers = shared.shape[1]
+    values = np.empty((n_layers, len(shared))).T
+    for layer in range(n_layers):
         own_name = f"{name}_{layer + 1}"
         if own_name in plan.domains or plan.base.get(own_name) is not None:
             own = swept(plan, runs, own_name, np.nan)[:, 0]

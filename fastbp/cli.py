@@ -3,11 +3,13 @@
 No logic; the engine, and with it NumPy, Numba and PyArrow, is imported inside the commands.
 """
 
+import gc
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,22 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a parameter of the file; may be repeated."),
 ]
+
+
+class Dtype(StrEnum):
+    """What runs may be trained in."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
+class DataKind(StrEnum):
+    """Whether the runs of a shard have the same data."""
+
+    shared = "shared"
+    own = "own"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
 
 
@@ -51,6 +69,19 @@ def _mendable_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("fastbp: interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _collect_garbage() -> None:
+    """Look for garbage from here on, but not among what there is by now; see `start`."""
+    gc.freeze()
+    gc.enable()
+
+
+def _warn_that_nothing_is_kept() -> None:
+    from fastbp.kernels import cache
+
+    if cache.folder() is None and (why := cache.why_not_kept()):
+        typer.echo(f"fastbp: {why}; until then every command compiles anew", err=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -90,6 +121,8 @@ def sweep(
         from fastbp.sweep import load
 
         planned = Plan(load(file, overrides or ()))
+        _warn_that_nothing_is_kept()
+        _collect_garbage()
         began = time.perf_counter()
         with _progress(planned.n_runs, shown=not quiet) as advance:
             results = engine.run_plan(planned, out, threads, advance)
@@ -116,6 +149,42 @@ def _progress(n_runs: int, shown: bool) -> Iterator[Callable[[float], None]]:
 
 
 @app.command()
+def warmup(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A sweep file: only what that needs.", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    dtypes: Annotated[
+        list[Dtype] | None, typer.Option("--dtype", help="Only this dtype; may be repeated.")
+    ] = None,
+    data: Annotated[
+        list[DataKind] | None,
+        typer.Option("--data", help="Only for data that all runs share, or for data of each run (own)."),
+    ] = None,
+) -> None:
+    """Compile the kernels ahead and keep them; remove what older versions have kept."""
+    with _mendable_errors():
+        from fastbp import warmup as ahead
+        from fastbp.kernels import cache
+        from fastbp.plan import Plan
+        from fastbp.sweep import load
+
+        if file is None and overrides:
+            raise typer.BadParameter("--set changes a sweep FILE; name one")
+        if why := cache.why_not_kept():
+            typer.echo(f"fastbp: {why}", err=True)
+            raise typer.Exit(BAD_INPUT)
+        needed = ahead.variants_of(Plan(load(file, overrides or ()))) if file else ahead.all_variants()
+        for outcome in ahead.warm_up(ahead.restricted(needed, dtypes or (), data or ())):
+            how = f"compiled in {outcome.seconds:.1f} s" if outcome.compiled else "was there already"
+            typer.echo(f"{outcome.variant!s:<50}{how}")
+        if removed := cache.remove_stale():
+            typer.echo(f"removed the code of {removed} other version{'s' if removed > 1 else ''}")
+        typer.echo(f"kept in {cache.folder()}")
+
+
+@app.command()
 def plan(file: SweepFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Say what a sweep would do: runs, groups, shards, bytes, time. Nothing is run."""
     with _mendable_errors():
@@ -135,6 +204,8 @@ def check(file: SweepFile, overrides: Overrides = None, as_json: AsJson = False)
         from fastbp.check import check as compare
         from fastbp.sweep import load
 
+        _warn_that_nothing_is_kept()
+        _collect_garbage()
         comparisons = compare(load(file, overrides or ()))
         if as_json:
             typer.echo(json.dumps([report.comparison_values(c) for c in comparisons], indent=1))

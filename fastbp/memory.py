@@ -11,9 +11,9 @@ KEPT_BYTES = 2**29
 def keep_freed_memory() -> None:
     """Have the C library keep up to half a gigabyte of freed memory for what is wanted next.
 
-    Each shard wants as much as the last one. Out of the box glibc hands arrays of some megabytes back to the system
-    and gets them anew, empty page after empty page, which costs a short sweep of many runs half of its time. Other
-    C libraries are left as they are.
+    Each shard wants as much as the last one. Out of the box glibc hands arrays of some megabytes back to the
+    system and gets them anew, empty page after empty page, which costs a sweep of many short runs a third of its
+    time. Other C libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -125,7 +125,9 @@ def make_batch(
         y=_data(y, width, dtype),
         w=w if w.ndim == 3 else pack(w, width, dtype),
         hyper=pack(hyper, width, dtype),
-        m=aligned((n_blocks, n_metrics(network), width), dtype, zeros=False),  # `metrics.begin` sets all of it
+        m=aligned(
+            (n_blocks, n_metrics(network), width), dtype, zeros=False
+        ),  # `metrics.begin` sets all of it
         state=aligned((n_blocks, network.n_state, width), dtype),
         orders=orders,
         steps_kept=np.asarray(steps_kept, np.int64),

@@ -1,8 +1,8 @@
 """Lane and LaneArray: the SIMD registers that scalar kernel source is compiled to.
 
 Owns the two Numba types of the CPU and the handful of scalar operations that Python has no operator for
-(``fma``, ``where``, …), each as a plain Python function beside its lowering. May import NumPy, Numba and
-llvmlite alone.
+(``fma``, ``where``, …), each as a plain Python function beside its lowering. May import ``pipeline``, NumPy, Numba
+and llvmlite alone.
 
 A ``Lane`` is one number of each of the ``WIDTH`` runs of a block: an LLVM vector ``<WIDTH x double>``, which LLVM
 cuts into as many machine registers as it takes. ``w[p]`` of a ``LaneArray`` loads a ``Lane``. A Python number
@@ -33,12 +33,19 @@ from numba.extending import (
     type_callable,
 )
 
+from fastbp.kernels.pipeline import KernelCompiler
+
 # Two 512-bit registers (or four of 256 bits) a value hide the latency of a multiply-add.
 WIDTH = {"float64": 16, "float32": 32}
 
 # LLVM's own inliner stops at vectors passed as arguments, and then keeps nothing in registers.
 # No kernel is called from Python or C by itself, so that it needs no wrapper for these.
-INLINED = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INLINED = {
+    "forceinline": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": KernelCompiler,
+}
 
 # Every function of the kernels: plain Python when called from Python, compiled when called from compiled code.
 kernel = register_jitable(**INLINED)
