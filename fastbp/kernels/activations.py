@@ -86,26 +86,28 @@ def _softsign(z, h):
 
 
 @kernel
-def _softmax(z, a, h, first, last):
-    z_max = z[first]
-    for j in range(first + 1, last):
-        z_max = where(z[j] > z_max, z[j], z_max)
-    sum_ = z_max * 0.0
-    for j in range(first, last):
-        a[j] = exp(z[j] - z_max)
-        sum_ = sum_ + a[j]
-    for j in range(first, last):
-        a[j] = a[j] / sum_
+def _softmax(z, a, h, first, last, n_units):
+    for u in range(first, last, n_units):
+        z_max = z[u]
+        for j in range(u + 1, u + n_units):
+            z_max = where(z[j] > z_max, z[j], z_max)
+        sum_ = z_max * 0.0
+        for j in range(u, u + n_units):
+            a[j] = exp(z[j] - z_max)
+            sum_ = sum_ + a[j]
+        for j in range(u, u + n_units):
+            a[j] = a[j] / sum_
 
 
 @kernel
-def _softmax_slope(z, a, delta, h, first, last):
+def _softmax_slope(z, a, delta, h, first, last, n_units):
     """``delta_j = a_j (dL/da_j - sum_k a_k dL/da_k)``."""
-    sum_ = a[first] * delta[first]
-    for j in range(first + 1, last):
-        sum_ = sum_ + a[j] * delta[j]
-    for j in range(first, last):
-        delta[j] = a[j] * (delta[j] - sum_)
+    for u in range(first, last, n_units):
+        sum_ = a[u] * delta[u]
+        for j in range(u + 1, u + n_units):
+            sum_ = sum_ + a[j] * delta[j]
+        for j in range(u, u + n_units):
+            delta[j] = a[j] * (delta[j] - sum_)
 
 
 ACTIVATIONS = {
@@ -201,11 +203,14 @@ OFFSETS = {
 
 
 def _values(activation, offset=0):
-    """Give the loop ``a_j = value(z_j)`` over the units `first` to `last`; its own h begin at `offset`."""
+    """Give the loop ``a_j = value(z_j)`` over rows `first` to `last`, sample after sample `n_units` of a layer.
+
+    Its own h begin at `offset`.
+    """
     f = kernel(activation.value)
 
     @kernel
-    def loop(z, a, h, first, last):
+    def loop(z, a, h, first, last, n_units):
         own = rows_from(h, offset)
         for j in range(first, last):
             a[j] = f(z[j], own)
@@ -218,7 +223,7 @@ def _slopes(activation, offset=0):
     f = kernel(activation.slope)
 
     @kernel
-    def loop(z, a, delta, h, first, last):
+    def loop(z, a, delta, h, first, last, n_units):
         own = rows_from(h, offset)
         for j in range(first, last):
             delta[j] = delta[j] * f(z[j], a[j], own)
@@ -228,6 +233,7 @@ def _slopes(activation, offset=0):
 
 _NAN = Activation(lambda z, h: z * float("nan"), lambda z, a, h: z * float("nan"), "")
 
-# activate(kind, z, a, h, first, last) and multiply_slope(kind, z, a, delta, h, first, last); h are HYPERPARAMETERS
+# activate(kind, z, a, h, first, last, n_units), multiply_slope(kind, z, a, delta, h, first, last, n_units);
+# h are HYPERPARAMETERS
 activate = switch([_values(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _values(_NAN))
 multiply_slope = switch([_slopes(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _slopes(_NAN))

@@ -1,7 +1,7 @@
 """exp, expm1, log, log1p and tanh as scalar source: the same text runs on Lanes and in the interpreter.
 
 PyPI's llvmlite brings no vector mathematics library, and one libm call a lane costs ten times the polynomial.
-May import ``lanes``, ``bits`` and NumPy alone. At most 2 units in the last place off over the whole range, exact
+May import ``lanes``, ``bits`` and ``symbols`` alone. At most 2 units in the last place off over the whole range, exact
 at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` holds them against mpmath. All
 coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
 
@@ -15,7 +15,6 @@ Method: Cody and Waite, Software Manual for the Elementary Functions (1980), cha
 
 import math
 
-import numpy as np
 from numba.core import types
 from numba.extending import overload
 
@@ -29,8 +28,10 @@ from fastbp.kernels.lanes import (
     kernel,
     nearest,
     power_of_two,
+    times_power_of_two,
     where,
 )
+from fastbp.kernels.symbols import is_single
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first ends in so many zeros that k times it is exact.
@@ -84,17 +85,14 @@ def _exp_64(x):
     # Beyond these the result is infinite or zero all the same; a NaN passes both comparisons.
     x = where(x > 710.0, 710.0, where(x < -746.0, -746.0, x))
     k, p = _expm1_parts_64(x)
-    # In two factors, each a normal number: the second multiplication rounds once into the subnormals.
-    half = nearest(k * 0.5)
-    return (1.0 + p) * power_of_two(half) * power_of_two(k - half)
+    return times_power_of_two(1.0 + p, k)
 
 
 @kernel
 def _exp_32(x):
     x = where(x > 89.0, 89.0, where(x < -104.0, -104.0, x))
     k, p = _expm1_parts_32(x)
-    half = nearest(k * 0.5)
-    return (1.0 + p) * power_of_two(half) * power_of_two(k - half)
+    return times_power_of_two(1.0 + p, k)
 
 
 @kernel
@@ -200,7 +198,7 @@ def _log1p_32(x):
 def _ratio(e):
     """``e / (e + 2)``, the rounding of the sum and of the quotient made good by one step of Newton's method."""
     d = e + 2.0
-    lost = where(e > 2.0, 2.0 - (d - e), e - (d - 2.0))
+    lost = e - (d - 2.0)  # d - 2 is exact up to 2^54, in float32 up to 2^25, and beyond nothing counts
     inverse = 1.0 / d
     t = e * inverse
     return fma(fma(-t, lost, fma(-t, d, e)), inverse, t)
@@ -222,27 +220,27 @@ def _tanh_32(x):
 
 def exp(x):
     """``e^x``."""
-    return _exp_32(x) if isinstance(x, np.float32) else _exp_64(x)
+    return _exp_32(x) if is_single(x) else _exp_64(x)
 
 
 def expm1(x):
     """``e^x - 1``."""
-    return _expm1_32(x) if isinstance(x, np.float32) else _expm1_64(x)
+    return _expm1_32(x) if is_single(x) else _expm1_64(x)
 
 
 def log(x):
     """The natural logarithm: -inf at 0, NaN below."""
-    return _log_32(x) if isinstance(x, np.float32) else _log_64(x)
+    return _log_32(x) if is_single(x) else _log_64(x)
 
 
 def log1p(x):
     """``log(1 + x)``: -inf at -1, NaN below."""
-    return _log1p_32(x) if isinstance(x, np.float32) else _log1p_64(x)
+    return _log1p_32(x) if is_single(x) else _log1p_64(x)
 
 
 def tanh(x):
     """``(e^x - e^-x) / (e^x + e^-x)``, from ``e = e^(2|x|) - 1`` as ``e / (e + 2)``."""
-    return _tanh_32(x) if isinstance(x, np.float32) else _tanh_64(x)
+    return _tanh_32(x) if is_single(x) else _tanh_64(x)
 
 
 def by_dtype(function, single, double):
