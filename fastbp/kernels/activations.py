@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fastbp.kernels.errorfunction import erf
 from fastbp.kernels.lanes import copysign, kernel, rows_from, where
-from fastbp.kernels.mathematics import exp, expm1, log1p, tanh
+from fastbp.kernels.mathematics import clamp, exp, expm1, log1p, tanh
 from fastbp.kernels.switch import switch
 from fastbp.kernels.trigonometry import cos, sin
 
@@ -52,20 +52,13 @@ class Activation(NamedTuple):
     over_layer: bool = False
 
 
-def _clamped(z):
-    return where(z > FAR, FAR, where(z < -FAR, -FAR, z))
-
-
-clamped = kernel(_clamped)
-
-
 def _gelu(z, h):
     z = where(z < -FAR, -FAR, z)
     return 0.5 * z * (1.0 + erf(z * INVERSE_SQRT_2))
 
 
 def _gelu_slope(z, a, h):
-    z = clamped(z)
+    z = clamp(z, -FAR, FAR)
     return 0.5 * (1.0 + erf(z * INVERSE_SQRT_2)) + z * INVERSE_SQRT_2_PI * exp(-0.5 * z * z)
 
 
@@ -75,7 +68,7 @@ def _silu(z, h):
 
 
 def _silu_slope(z, a, h):
-    z = clamped(z)
+    z = clamp(z, -FAR, FAR)
     s = 1.0 / (1.0 + exp(-z))
     return s * (1.0 + z * (1.0 - s))
 

@@ -510,7 +510,10 @@ def _avx512(builder, name, lanes, *last):
     for first in range(0, lane.count, n):
         cut = [builder.shuffle_vector(v, ir.Constant(lane, ir.Undefined), places(first, n)) for v in lanes]
         parts.append(builder.call(instruction, [*cut, cut[0], mask(2**n - 1), *last]))
-    return builder.shuffle_vector(*parts, places(0, lane.count))
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.shuffle_vector(a, b, places(0, 2 * a.type.count)) for a, b in pairs]
+    return parts[0]
 
 
 def _constant(type_, value):

@@ -19,7 +19,7 @@ from numba.core.registry import cpu_target
 from fastbp.kernels import metrics, training
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.lanes import WIDTH
-from fastbp.kernels.network import Network, sizes
+from fastbp.kernels.network import Network, scale_row, sizes
 from fastbp.kernels.symbols import INDEX, Count, SymbolArray, Writer
 from fastbp.kernels.training import Moment, Order, Record, Run
 
@@ -117,9 +117,15 @@ def _write(module, batch):
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INDEX] * 4 + types), "train")
     builder.position_at_end(function.append_basic_block())
     first, last, start, stop, *arrays = function.args
+    for array in arrays:
+        array.add_attribute("noalias")  # so that a loop of steps may keep in registers what it stores
     # After the last update the trained network is evaluated once more.
     ends = builder.icmp_signed("==", stop, INDEX(steps))
     beyond = builder.select(ends, INDEX(steps + 1), stop)
+
+    # To multiply by 1 changes nothing, so that scales of 1 need not be multiplied by.
+    scales = [scale_row(network, layer) for layer in range(len(network.activations))]
+    ones = [row for row in scales if (batch.hyper[:, row] == 1.0).all()]
 
     def body(block):
         fields = {}
@@ -128,12 +134,14 @@ def _write(module, batch):
             shared = values.ndim == 1
             pointer = array if shared else builder.gep(array, [builder.mul(block, INDEX(values.shape[1]))])
             fields[name] = SymbolArray(writer, pointer)
+        fields["hyper"].constants = dict.fromkeys(ones, 1.0)
         run = Run(
             **fields, **{name: SymbolArray(writer) for name in ("g", "inputs", "z", "a", "delta", "scratch")}
         )
 
         def flush():
-            for array in run:
+            # What is measured of the forward pass first, then the weights with the backward pass.
+            for array in (run.m, *run):
                 array.flush()
 
         with builder.if_then(builder.icmp_signed("==", start, INDEX(0))):

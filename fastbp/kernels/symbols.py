@@ -42,13 +42,18 @@ class Unwritable(TypeError):
 
 
 class Symbol:
-    """One number, or one truth value, of each run of a block: a value of LLVM."""
+    """One number, or one truth value, of each run of a block: an operation on others, written when it is needed.
 
-    __slots__ = ("value", "writer")
+    So an instruction stands next to the one that needs its result, which then need not leave the registers: a
+    gradient next to the update, though the kernels compute all gradients before they update.
+    """
+
+    __slots__ = ("function", "operands", "value", "writer")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, writer: "Writer", value: ir.Value):
-        self.writer, self.value = writer, value
+    def __init__(self, writer: "Writer", function: Callable, operands: tuple = ()):
+        self.writer, self.function, self.operands = writer, function, operands
+        self.value: ir.Value | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -111,11 +116,25 @@ class Writer:
         self.vector = ir.VectorType(self.number, width)
 
     def write(self, function: Callable, operands: tuple) -> Symbol:
-        """Write an operation; numbers become those of each run."""
-        return Symbol(self, BUILDERS[function](self.builder, *map(self.lanes, operands)))
+        """Give the Symbol of an operation on Symbols and numbers."""
+        return Symbol(self, BUILDERS[function], operands)
 
-    def lanes(self, operand) -> ir.Value:
-        """Give an operand as a value of each run."""
+    def value_of(self, operand) -> ir.Value:
+        """Write all that an operand needs and itself, unless it is written already."""
+        unwritten = [operand]
+        while unwritten:
+            symbol = unwritten[-1]
+            if not isinstance(symbol, Symbol) or symbol.value is not None:
+                unwritten.pop()
+                continue
+            needed = [o for o in symbol.operands if isinstance(o, Symbol) and o.value is None]
+            if needed:
+                unwritten.extend(reversed(needed))
+            else:
+                symbol.value = symbol.function(self.builder, *map(self._lanes, symbol.operands))
+        return self._lanes(operand)
+
+    def _lanes(self, operand):
         if isinstance(operand, Symbol):
             return operand.value
         if isinstance(operand, Count):
@@ -133,48 +152,52 @@ class Writer:
 
 
 class SymbolArray:
-    """Rows of a block, or plain numbers that all runs share; loaded when first read, stored by `flush`.
+    """Rows of a block, or plain numbers that all runs share.
 
     Parameters
     ----------
     writer : Writer
     pointer : ir.Value, optional
         To the rows, or to plain numbers; None for what nobody needs after the step.
+    constants : dict, optional
+        Rows that are the same number in every run.
     """
 
-    def __init__(self, writer: Writer, pointer: ir.Value | None = None):
-        self.writer, self.pointer, self.first = writer, pointer, 0
-        self.known: dict[int, Symbol] = {}
-        self.changed: set[int] = set()
+    def __init__(self, writer: Writer, pointer: ir.Value | None = None, constants: dict | None = None):
+        self.writer, self.pointer, self.constants, self.first = writer, pointer, constants or {}, 0
+        self.loaded: dict[int, Symbol] = {}
+        self.changed: dict[int, Symbol | float] = {}
 
     def __getitem__(self, place):
         if isinstance(place, slice):
-            later = SymbolArray(self.writer, self.pointer)
-            later.first, later.known, later.changed = self.first + place.start, self.known, self.changed
+            later = SymbolArray(self.writer, self.pointer, self.constants)
+            later.first, later.loaded, later.changed = self.first + place.start, self.loaded, self.changed
             return later
         row = self.first + int(place)
-        if row not in self.known:
-            loaded = self._load(row)
-            self.known[row] = Symbol(self.writer, loaded)
-        return self.known[row]
+        if row in self.changed:
+            return self.changed[row]
+        if row in self.constants:
+            return self.constants[row]
+        if row not in self.loaded:
+            self.loaded[row] = Symbol(self.writer, lambda builder: self._load(builder, row))
+        return self.loaded[row]
 
-    def _load(self, row):
-        builder = self.writer.builder
+    def _load(self, builder, row):
         loaded = builder.load(builder.gep(self.pointer, [INDEX(row)]))
         loaded.align = self.writer.dtype.itemsize
         return loaded if loaded.type == self.writer.vector else self.writer.splat(loaded)
 
     def __setitem__(self, place, value):
-        row = self.first + int(place)
-        self.known[row] = Symbol(self.writer, self.writer.lanes(value))
-        self.changed.add(row)
+        self.changed[self.first + int(place)] = value
 
     def flush(self):
-        """Store the rows that changed, and forget all."""
-        builder = self.writer.builder
+        """Write the rows that changed and what they need, store them, and forget all."""
         if self.pointer is not None:
-            for row in sorted(self.changed):
-                store = builder.store(self.known[row].value, builder.gep(self.pointer, [INDEX(row)]))
+            for row, new in sorted(self.changed.items()):
+                value, builder = self.writer.value_of(new), self.writer.builder
+                if row in self.loaded:
+                    self.writer.value_of(self.loaded[row])  # whoever needs it later needs the old number
+                store = builder.store(value, builder.gep(self.pointer, [INDEX(row)]))
                 store.align = self.writer.dtype.itemsize
-        self.known.clear()
+        self.loaded.clear()
         self.changed.clear()
