@@ -52,15 +52,18 @@ machines = pytest.mark.parametrize("machine", MACHINES)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def loop(kind, z, a, delta, h, first, last):
+def loop(kind, z, a, delta, h, first, last, n_units):
     for block in range(len(z)):
         args = rows(z, block), rows(a, block), rows(h, block)
-        activate(kind, (args[0], args[1], args[2], first, last))
-        multiply_slope(kind, (args[0], args[1], rows(delta, block), args[2], first, last))
+        activate(kind, (args[0], args[1], args[2], first, last, n_units))
+        multiply_slope(kind, (args[0], args[1], rows(delta, block), args[2], first, last, n_units))
 
 
-def apply(machine, kind, z, h=None, delta=3.0, first=0, last=None):
-    """Give a (9 before) and the new delta of some runs with units z, own hyperparameters h: (n_runs, n_units)."""
+def apply(machine, kind, z, h=None, delta=3.0, first=0, last=None, of_layer=None):
+    """Give a (9 before) and the new delta of some runs with units z, own hyperparameters h: (n_runs, n_units).
+
+    The units are those of several samples where a layer has `of_layer`.
+    """
     n_runs, n_units = z.shape
     placed = np.zeros((n_runs, len(HYPERPARAMETERS)))
     if h is not None:
@@ -69,7 +72,8 @@ def apply(machine, kind, z, h=None, delta=3.0, first=0, last=None):
     h = placed.astype(z.dtype)
     columns = z, np.full_like(z, 9), delta * np.ones_like(z), h
     blocks = [pack(values, width_of(machine, z.dtype), z.dtype) for values in columns]
-    on(machine, loop)(kind, *blocks, first, n_units if last is None else last)
+    last = n_units if last is None else last
+    on(machine, loop)(kind, *blocks, first, last, of_layer or last - first)
     return unpack(blocks[1], n_runs), unpack(blocks[2], n_runs)
 
 
@@ -236,3 +240,15 @@ def test_every_entry_says_its_formula():
     assert {name for name, activation in ACTIVATIONS.items() if activation.over_layer} == {"softmax"}
     assert all(activation.formula for activation in ACTIVATIONS.values())
     assert {name for name, activation in ACTIVATIONS.items() if activation.kinked} == set(AT_THE_KINK)
+
+
+@machines
+@dtypes
+def test_a_layer_of_several_samples_is_each_sample_by_itself(machine, dtype):
+    z = np.random.default_rng(5).normal(size=(40, 6)).astype(dtype)
+    for kind in range(len(ACTIVATIONS)):
+        a, delta = apply(machine, kind, z, of_layer=2)
+        for first in range(0, 6, 2):
+            own_a, own_delta = apply(machine, kind, np.ascontiguousarray(z[:, first : first + 2]))
+            np.testing.assert_array_equal(a[:, first : first + 2], own_a)
+            np.testing.assert_array_equal(delta[:, first : first + 2], own_delta)

@@ -29,6 +29,7 @@ from fastbp.kernels.lanes import (
     rows,
     rows_from,
     sqrt,
+    times_power_of_two,
     where,
 )
 
@@ -133,6 +134,28 @@ def test_power_of_two_of_every_normal_exponent(machine, dtype):
     info = np.finfo(dtype)
     k = np.arange(info.minexp, info.maxexp)
     assert_same(MAPS[machine](power_of_two, k.astype(dtype)), np.array([2.0 ** int(n) for n in k], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("machine", MAPS)
+def test_times_power_of_two_rounds_once(machine, dtype):
+    random, info = np.random.default_rng(3), np.finfo(dtype)
+    k = np.arange(2 * info.minexp, 2 * info.maxexp, 3 if dtype == np.float64 else 1)
+    k = np.concatenate([np.tile(k, 4), np.arange(info.minexp - info.nmant - 3, info.minexp + 3).repeat(20)])
+    x = (random.choice([-1.0, 1.0], len(k)) * random.uniform(0.5, 2, len(k))).astype(dtype)
+    expected = []
+    for number, power in zip(x.tolist(), k.tolist(), strict=True):
+        exact = Fraction(number) * Fraction(2) ** power
+        # In units of the least subnormal, to the nearest even, or in 53 bits by Python's own division.
+        unit = Fraction(2) ** (info.minexp - info.nmant)
+        if abs(exact) < Fraction(2) ** info.minexp:
+            expected.append(math.copysign(float(round(exact / unit) * unit), number))
+        else:
+            expected.append(float(exact) if abs(exact) <= info.max else math.copysign(math.inf, number))
+    assert_same(MAPS[machine](times_power_of_two, x, k.astype(dtype)), np.array(expected, dtype))
+    nan = np.full(1, np.nan, dtype)
+    assert np.isnan(MAPS[machine](times_power_of_two, nan, np.ones(1, dtype))).all()
+    assert np.isnan(MAPS[machine](times_power_of_two, np.ones(1, dtype), nan)).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -411,3 +434,16 @@ def between_numbers(a, b):
 def test_a_choice_between_plain_numbers_in_compiled_code():
     assert between_numbers(2.5, 3.0) == (2.5, 2.5)
     assert between_numbers(0.0, -3.0) == (-3.0, -1.0)
+
+
+@numba.njit
+def write_shared(shared, place, value):
+    borrowed(shared).numbers[place] = value
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_borrowed_arrays_are_written_where_they_lie(dtype):
+    numbers = np.zeros(4, dtype)
+    shared = Shared(numbers, np.zeros(1, np.int64), 0, np.zeros((1, 1, 1)))
+    write_shared(shared, 2, 1 / 3)
+    np.testing.assert_array_equal(numbers, np.array([0, 0, 1 / 3, 0], dtype))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fastbp.kernels.errorfunction import erf
 from fastbp.kernels.lanes import copysign, kernel, rows_from, where
-from fastbp.kernels.mathematics import exp, expm1, log1p, tanh
+from fastbp.kernels.mathematics import clamp, exp, expm1, log1p, tanh
 from fastbp.kernels.switch import switch
 from fastbp.kernels.trigonometry import cos, sin
 
@@ -52,20 +52,13 @@ class Activation(NamedTuple):
     over_layer: bool = False
 
 
-def _clamped(z):
-    return where(z > FAR, FAR, where(z < -FAR, -FAR, z))
-
-
-clamped = kernel(_clamped)
-
-
 def _gelu(z, h):
     z = where(z < -FAR, -FAR, z)
     return 0.5 * z * (1.0 + erf(z * INVERSE_SQRT_2))
 
 
 def _gelu_slope(z, a, h):
-    z = clamped(z)
+    z = clamp(z, -FAR, FAR)
     return 0.5 * (1.0 + erf(z * INVERSE_SQRT_2)) + z * INVERSE_SQRT_2_PI * exp(-0.5 * z * z)
 
 
@@ -75,7 +68,7 @@ def _silu(z, h):
 
 
 def _silu_slope(z, a, h):
-    z = clamped(z)
+    z = clamp(z, -FAR, FAR)
     s = 1.0 / (1.0 + exp(-z))
     return s * (1.0 + z * (1.0 - s))
 
@@ -86,26 +79,28 @@ def _softsign(z, h):
 
 
 @kernel
-def _softmax(z, a, h, first, last):
-    z_max = z[first]
-    for j in range(first + 1, last):
-        z_max = where(z[j] > z_max, z[j], z_max)
-    sum_ = z_max * 0.0
-    for j in range(first, last):
-        a[j] = exp(z[j] - z_max)
-        sum_ = sum_ + a[j]
-    for j in range(first, last):
-        a[j] = a[j] / sum_
+def _softmax(z, a, h, first, last, n_units):
+    for u in range(first, last, n_units):
+        z_max = z[u]
+        for j in range(u + 1, u + n_units):
+            z_max = where(z[j] > z_max, z[j], z_max)
+        sum_ = z_max * 0.0
+        for j in range(u, u + n_units):
+            a[j] = exp(z[j] - z_max)
+            sum_ = sum_ + a[j]
+        for j in range(u, u + n_units):
+            a[j] = a[j] / sum_
 
 
 @kernel
-def _softmax_slope(z, a, delta, h, first, last):
+def _softmax_slope(z, a, delta, h, first, last, n_units):
     """``delta_j = a_j (dL/da_j - sum_k a_k dL/da_k)``."""
-    sum_ = a[first] * delta[first]
-    for j in range(first + 1, last):
-        sum_ = sum_ + a[j] * delta[j]
-    for j in range(first, last):
-        delta[j] = a[j] * (delta[j] - sum_)
+    for u in range(first, last, n_units):
+        sum_ = a[u] * delta[u]
+        for j in range(u + 1, u + n_units):
+            sum_ = sum_ + a[j] * delta[j]
+        for j in range(u, u + n_units):
+            delta[j] = a[j] * (delta[j] - sum_)
 
 
 ACTIVATIONS = {
@@ -201,11 +196,14 @@ OFFSETS = {
 
 
 def _values(activation, offset=0):
-    """Give the loop ``a_j = value(z_j)`` over the units `first` to `last`; its own h begin at `offset`."""
+    """Give the loop ``a_j = value(z_j)`` over rows `first` to `last`, sample after sample `n_units` of a layer.
+
+    Its own h begin at `offset`.
+    """
     f = kernel(activation.value)
 
     @kernel
-    def loop(z, a, h, first, last):
+    def loop(z, a, h, first, last, n_units):
         own = rows_from(h, offset)
         for j in range(first, last):
             a[j] = f(z[j], own)
@@ -218,7 +216,7 @@ def _slopes(activation, offset=0):
     f = kernel(activation.slope)
 
     @kernel
-    def loop(z, a, delta, h, first, last):
+    def loop(z, a, delta, h, first, last, n_units):
         own = rows_from(h, offset)
         for j in range(first, last):
             delta[j] = delta[j] * f(z[j], a[j], own)
@@ -228,6 +226,7 @@ def _slopes(activation, offset=0):
 
 _NAN = Activation(lambda z, h: z * float("nan"), lambda z, a, h: z * float("nan"), "")
 
-# activate(kind, z, a, h, first, last) and multiply_slope(kind, z, a, delta, h, first, last); h are HYPERPARAMETERS
+# activate(kind, z, a, h, first, last, n_units), multiply_slope(kind, z, a, delta, h, first, last, n_units);
+# h are HYPERPARAMETERS
 activate = switch([_values(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _values(_NAN))
 multiply_slope = switch([_slopes(f, OFFSETS[name]) for name, f in ACTIVATIONS.items()], _slopes(_NAN))

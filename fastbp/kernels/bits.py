@@ -8,17 +8,20 @@ import math
 from llvmlite import ir
 
 from fastbp.kernels.lanes import instruction, llvm_call
+from fastbp.kernels.symbols import operation
 
 # Where a mantissa begins: near sqrt(1/2), so that its logarithm is small, and a number of float32 too.
 LEAST_MANTISSA = 181 / 256
 
 
+@operation
 def exponent(x):
     """The `k` of ``|x| = 2^k m``, ``181/256 <= m < 181/128``, as a float; undefined unless `x` is normal."""
     m, k = math.frexp(x)
     return type(x)(k - (abs(m) < LEAST_MANTISSA))
 
 
+@operation
 def mantissa(x):
     """The `m` of `exponent`."""
     m = abs(math.frexp(x)[0])

@@ -34,8 +34,8 @@ SECONDS_A_CALL = 0.05
 def train_blocks(network, steps, arrays, record, order, first, last, start, stop):
     """Train the blocks `first` to `last` through the steps `start` to `stop`, whose samples `order` names.
 
-    `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for g, z, a, delta and the
-    scratch, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
+    `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for g, inputs, z, a, delta
+    and the scratch, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
     """
     for block in range(first, last):
         run = Run(
@@ -43,6 +43,7 @@ def train_blocks(network, steps, arrays, record, order, first, last, start, stop
             rows(arrays.y, block),
             rows(arrays.w, block),
             rows(arrays.g, 0),
+            rows(arrays.inputs, 0),
             rows(arrays.z, 0),
             rows(arrays.a, 0),
             rows(arrays.delta, 0),
@@ -96,6 +97,8 @@ def estimate_seconds(network: Network, steps: int, n_blocks: int, threads: int) 
 def arguments(batch: Batch) -> tuple:
     """Give the first arguments of `train_blocks`, with scratch of their own."""
     n_parameters, n_units = sizes(batch.network)
+    chunk = batch.network.chunk
+    n_inputs = chunk * batch.network.layers[0]
 
     def scratch(n_rows):
         return aligned((1, n_rows, batch.width), batch.w.dtype)
@@ -105,9 +108,10 @@ def arguments(batch: Batch) -> tuple:
         batch.y,
         batch.w,
         scratch(n_parameters),
-        scratch(n_units),
-        scratch(n_units),
-        scratch(n_units),
+        scratch(n_inputs) if batch.x.ndim == 3 else aligned((n_inputs,), batch.x.dtype),
+        scratch(chunk * n_units),
+        scratch(chunk * n_units),
+        scratch(chunk * n_units),
         batch.hyper,
         batch.m,
         batch.state,

@@ -1,6 +1,6 @@
 """erf as scalar source: the same text runs on Lanes and in the interpreter.
 
-May import ``lanes``, ``mathematics`` and NumPy alone. At most 2 units in the last place off over the whole range,
+May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
 exact at the limits, NaN in, NaN out: ``tests/test_mathematics.py`` holds it against mpmath.
 
 Method: for ``x >= 0``, ``erf(x) = -expm1(-y)`` with ``y = -log(1 - erf(x)) = x + x Q(x)``. The larger x is, the
@@ -9,10 +9,10 @@ coefficients of least squares of ``y / x - 1`` at 4 n Chebyshev nodes of [0, END
 ``x (1 - erf(x)) / erf(x)``, which is what an error of Q makes of the result. Recomputed from this in the tests.
 """
 
-import numpy as np
 
 from fastbp.kernels.lanes import copysign, fma, kernel, power_of_two, where
 from fastbp.kernels.mathematics import by_dtype, exp_parts_32, exp_parts_64
+from fastbp.kernels.symbols import is_single
 
 END_64, END_32 = 6.0, 4.0
 
@@ -84,7 +84,7 @@ def _erf_32(x):
 
 def erf(x):
     """``2 / sqrt(pi)`` times the integral of ``e^(-t^2)`` from 0 to `x`."""
-    return _erf_32(x) if isinstance(x, np.float32) else _erf_64(x)
+    return _erf_32(x) if is_single(x) else _erf_64(x)
 
 
 by_dtype(erf, _erf_32, _erf_64)

@@ -21,6 +21,7 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.core.typeconv import Conversion
 from numba.extending import (
     intrinsic,
@@ -34,6 +35,7 @@ from numba.extending import (
 )
 
 from fastbp.kernels.pipeline import KernelCompiler
+from fastbp.kernels.symbols import BUILDERS, operation
 
 # Two 512-bit registers (or four of 256 bits) a value hide the latency of a multiply-add.
 WIDTH = {"float64": 16, "float32": 32}
@@ -158,6 +160,7 @@ def instruction(function, n_operands, build, result=lambda lane: lane):
         lanes = [_as_lane(context, builder, v, t, lane) for v, t in zip(args, signature.args, strict=True)]
         return build(builder, *lanes)
 
+    BUILDERS[function] = build
     _typed(function, n_operands, result_type)
     for operands in itertools.product((LaneType, types.Number), repeat=n_operands):
         if LaneType in operands:
@@ -173,6 +176,7 @@ def _mask_instruction(function, n_operands, build, result=lambda mask: mask):
     def lowering(context, builder, signature, args):
         return build(builder, *args)
 
+    BUILDERS[function] = build
     _typed(function, n_operands, result_type)
     lower_builtin(function, *[MaskType] * n_operands)(lowering)
 
@@ -347,6 +351,24 @@ def _lower_getitem_borrowed(context, builder, signature, args):
     return builder.load(_row_pointer(context, builder, array.data, args[1], signature.args[1]))
 
 
+@type_callable(operator.setitem)
+def _type_setitem_borrowed(context):
+    def typer(array, index, value):
+        fits = isinstance(array, BorrowedType) and isinstance(index, types.Integer)
+        return types.none if fits and isinstance(value, types.Number) else None
+
+    return typer
+
+
+@lower_builtin(operator.setitem, BorrowedType, types.Integer, types.Number)
+def _lower_setitem_borrowed(context, builder, signature, args):
+    ty, index, value = signature.args
+    array = cgutils.create_struct_proxy(ty)(context, builder, value=args[0])
+    pointer = _row_pointer(context, builder, array.data, args[1], index)
+    builder.store(context.cast(builder, args[2], value, ty.dtype), pointer)
+    return context.get_dummy_value()
+
+
 @type_callable(len)
 def _type_len(context):
     return lambda array: types.intp if isinstance(array, BorrowedType) else None
@@ -360,57 +382,77 @@ def _lower_len(context, builder, signature, args):
 # --- Operations that Python has no operator for: in Python for one run, as an instruction for Lanes ---
 
 
+@operation
 def fma(a, b, c):
     """``a * b + c``, rounded once in lanes (twice in the interpreter)."""
     return a * b + c
 
 
+@operation
 def where(mask, a, b):
     """`a` for the runs where `mask` holds, `b` for the others; both are evaluated."""
     chosen, other = (a, b) if mask else (b, a)
     return type(other)(chosen) if isinstance(other, np.floating) else chosen
 
 
+@operation
 def copysign(x, y):
     """``|x|`` with the sign of `y`."""
     return type(x)(math.copysign(x, y))
 
 
+@operation
 def sqrt(x):
     """The square root of `x`, correctly rounded; NaN below zero."""
     return type(x)(math.sqrt(x)) if x >= 0.0 else x * math.nan
 
 
+@operation
 def isfinite(x):
     """Whether `x` is neither infinite nor NaN."""
     return math.isfinite(x)
 
 
+@operation
 def nearest(x):
     """The integer nearest to `x`, as a float; ties to even."""
     return type(x)(round(x)) if math.isfinite(x) else x
 
 
+@operation
 def power_of_two(k):
     """``2**k`` for an integral float `k` in the range of normal exponents; undefined elsewhere."""
     return type(k)(math.ldexp(1.0, int(k))) if math.isfinite(k) else k
 
 
+@operation
+def times_power_of_two(x, k):
+    """``x * 2**k`` for an integral float `k`, rounded once, where it is infinite or subnormal too."""
+    if not math.isfinite(k):
+        return x * k
+    half = int(k) // 2  # in two factors, each a normal number
+    return x * type(x)(math.ldexp(1.0, half)) * type(x)(math.ldexp(1.0, int(k) - half))
+
+
+@operation
 def libm_sin(x):
     """``sin x`` by the C library, one run after another; NaN for infinities."""
     return type(x)(math.sin(x)) if math.isfinite(x) else x * math.nan
 
 
+@operation
 def libm_cos(x):
     """``cos x`` by the C library, one run after another; NaN for infinities."""
     return type(x)(math.cos(x)) if math.isfinite(x) else x * math.nan
 
 
+@operation
 def both(mask, other):
     """Where `mask` and `other` hold."""
     return mask and other
 
 
+@operation
 def negated(mask):
     """Where `mask` does not hold."""
     return not mask
@@ -454,6 +496,47 @@ def _build_power_of_two(builder, k):
     return builder.bitcast(builder.add(exponent, constant(integers, bias << mantissa)), k.type)
 
 
+def _avx512(builder, name, lanes, *last):
+    """Call AVX-512's `name` for each register of some Lanes; None where the processor has no AVX-512."""
+    features = getattr(cpu_target.target_context.codegen(), "_tm_features", "")
+    if "+avx512f" not in features.split(","):
+        return None
+    lane, single = lanes[0].type, lanes[0].type.element == ir.FloatType()
+    n = 16 if single else 8
+    register, mask = ir.VectorType(lane.element, n), ir.IntType(n)
+    operands = [register] * (len(lanes) + 1) + [mask] + [value.type for value in last]
+    instruction = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(register, operands), f"{name}.p{'sd'[not single]}.512"
+    )
+
+    def places(first, count):
+        return ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
+
+    parts = []
+    for first in range(0, lane.count, n):
+        cut = [builder.shuffle_vector(v, ir.Constant(lane, ir.Undefined), places(first, n)) for v in lanes]
+        parts.append(builder.call(instruction, [*cut, cut[0], mask(2**n - 1), *last]))
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.shuffle_vector(a, b, places(0, 2 * a.type.count)) for a, b in pairs]
+    return parts[0]
+
+
+def _constant(type_, value):
+    return ir.Constant(type_, [value] * type_.count)
+
+
+def _build_times_power_of_two(builder, x, k):
+    """AVX-512 has an instruction for it; elsewhere two factors, each a normal number, of which one rounds."""
+    as_rounding_goes = ir.IntType(32)(4)
+    scaled = _avx512(builder, "llvm.x86.avx512.mask.scalef", (x, k), as_rounding_goes)
+    if scaled:
+        return scaled
+    half = llvm_call("llvm.rint")(builder, builder.fmul(k, _constant(k.type, 0.5)))
+    halved = builder.fmul(x, _build_power_of_two(builder, half))
+    return builder.fmul(halved, _build_power_of_two(builder, builder.fsub(k, half)))
+
+
 def _build_any(builder, mask):
     bits = builder.bitcast(mask, ir.IntType(mask.type.count))
     return builder.icmp_unsigned("!=", bits, bits.type(0))
@@ -490,12 +573,14 @@ instruction(copysign, 2, llvm_call("llvm.copysign"))
 instruction(sqrt, 1, llvm_call("llvm.sqrt"))
 instruction(nearest, 1, llvm_call("llvm.rint"))
 instruction(power_of_two, 1, _build_power_of_two)
+instruction(times_power_of_two, 2, _build_times_power_of_two)
 instruction(libm_sin, 1, llvm_call("llvm.sin"))
 instruction(libm_cos, 1, llvm_call("llvm.cos"))
 instruction(isfinite, 1, _build_isfinite, MaskType)
 _mask_instruction(both, 2, lambda builder, a, b: builder.and_(a, b))
 _mask_instruction(negated, 1, lambda builder, a: builder.not_(a))
 _mask_instruction(any_of, 1, _build_any, lambda mask: types.boolean)
+BUILDERS[where] = lambda builder, mask, a, b: builder.select(mask, a, b)
 _typed(where, 3, _type_where)
 for operands in itertools.product((LaneType, types.Number), repeat=2):
     lower_builtin(where, MaskType, *operands)(_lower_where)

@@ -1,7 +1,7 @@
 """exp, expm1, log, log1p and tanh as scalar source: the same text runs on Lanes and in the interpreter.
 
 PyPI's llvmlite brings no vector mathematics library, and one libm call a lane costs ten times the polynomial.
-May import ``lanes``, ``bits`` and NumPy alone. At most 2 units in the last place off over the whole range, exact
+May import ``lanes``, ``bits`` and ``symbols`` alone. At most 2 units in the last place off over the whole range, exact
 at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` holds them against mpmath. All
 coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
 
@@ -15,7 +15,6 @@ Method: Cody and Waite, Software Manual for the Elementary Functions (1980), cha
 
 import math
 
-import numpy as np
 from numba.core import types
 from numba.extending import overload
 
@@ -29,8 +28,10 @@ from fastbp.kernels.lanes import (
     kernel,
     nearest,
     power_of_two,
+    times_power_of_two,
     where,
 )
+from fastbp.kernels.symbols import is_single
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first ends in so many zeros that k times it is exact.
@@ -39,19 +40,26 @@ LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.428606765330187e-06
 
 
 @kernel
+def clamp(x, low, high):
+    """`x`, cut to between `low` and `high`; a NaN stays one."""
+    x = where(x > high, high, x)
+    return where(x < low, low, x)
+
+
+@kernel
 def exp_parts_64(x):
     """``k, r, q`` with ``e^x = 2^k (1 + r + r^2 q)`` in float64."""
     k = nearest(x * LOG2_E)
     r = fma(-k, LN2_LOW_64, fma(-k, LN2_HIGH_64, x))
-    q = fma(r, 2.510038549551032e-08, 2.7620088445409746e-07)
-    q = fma(r, q, 2.7557268459997064e-06)
-    q = fma(r, q, 2.4801521295954376e-05)
-    q = fma(r, q, 0.00019841269863053618)
-    q = fma(r, q, 0.0013888888917213717)
-    q = fma(r, q, 0.008333333333330062)
-    q = fma(r, q, 0.04166666666662413)
-    q = fma(r, q, 0.16666666666666669)
-    return k, r, fma(r, q, 0.5)
+    # Estrin's scheme: half as long a chain of operations as Horner's, for one multiplication more.
+    r2 = r * r
+    q0 = fma(r, 0.16666666666666669, 0.5)
+    q2 = fma(r, 0.008333333333330062, 0.04166666666662413)
+    q4 = fma(r, 0.00019841269863053618, 0.0013888888917213717)
+    q6 = fma(r, 2.7557268459997064e-06, 2.4801521295954376e-05)
+    q8 = fma(r, 2.510038549551032e-08, 2.7620088445409746e-07)
+    r4 = r2 * r2
+    return k, r, fma(r4, fma(r4, q8, fma(r2, q6, q4)), fma(r2, q2, q0))
 
 
 @kernel
@@ -59,10 +67,9 @@ def exp_parts_32(x):
     """``k, r, q`` with ``e^x = 2^k (1 + r + r^2 q)`` in float32."""
     k = nearest(x * LOG2_E)
     r = fma(-k, LN2_LOW_32, fma(-k, LN2_HIGH_32, x))
-    q = fma(r, 0.0013926183587713494, 0.008363179052722578)
-    q = fma(r, q, 0.041666554617204574)
-    q = fma(r, q, 0.16666576989698775)
-    return k, r, fma(r, q, 0.5)
+    r2 = r * r
+    q2 = fma(r2, 0.0013926183587713494, fma(r, 0.008363179052722578, 0.041666554617204574))
+    return k, r, fma(r2, q2, fma(r, 0.16666576989698775, 0.5))
 
 
 @kernel
@@ -81,20 +88,14 @@ def _expm1_parts_32(x):
 
 @kernel
 def _exp_64(x):
-    # Beyond these the result is infinite or zero all the same; a NaN passes both comparisons.
-    x = where(x > 710.0, 710.0, where(x < -746.0, -746.0, x))
-    k, p = _expm1_parts_64(x)
-    # In two factors, each a normal number: the second multiplication rounds once into the subnormals.
-    half = nearest(k * 0.5)
-    return (1.0 + p) * power_of_two(half) * power_of_two(k - half)
+    k, p = _expm1_parts_64(clamp(x, -746.0, 710.0))  # beyond, the result is infinite or zero all the same
+    return times_power_of_two(1.0 + p, k)
 
 
 @kernel
 def _exp_32(x):
-    x = where(x > 89.0, 89.0, where(x < -104.0, -104.0, x))
-    k, p = _expm1_parts_32(x)
-    half = nearest(k * 0.5)
-    return (1.0 + p) * power_of_two(half) * power_of_two(k - half)
+    k, p = _expm1_parts_32(clamp(x, -104.0, 89.0))
+    return times_power_of_two(1.0 + p, k)
 
 
 @kernel
@@ -107,13 +108,13 @@ def _minus_one(x, k, p):
 
 @kernel
 def _expm1_64(x):
-    k, p = _expm1_parts_64(where(x > 710.0, 710.0, where(x < -40.0, -40.0, x)))
+    k, p = _expm1_parts_64(clamp(x, -40.0, 710.0))
     return _minus_one(x, k, p)
 
 
 @kernel
 def _expm1_32(x):
-    k, p = _expm1_parts_32(where(x > 89.0, 89.0, where(x < -20.0, -20.0, x)))
+    k, p = _expm1_parts_32(clamp(x, -20.0, 89.0))
     return _minus_one(x, k, p)
 
 
@@ -200,7 +201,7 @@ def _log1p_32(x):
 def _ratio(e):
     """``e / (e + 2)``, the rounding of the sum and of the quotient made good by one step of Newton's method."""
     d = e + 2.0
-    lost = where(e > 2.0, 2.0 - (d - e), e - (d - 2.0))
+    lost = e - (d - 2.0)  # d - 2 is exact up to 2^54, in float32 up to 2^25, and beyond nothing counts
     inverse = 1.0 / d
     t = e * inverse
     return fma(fma(-t, lost, fma(-t, d, e)), inverse, t)
@@ -222,27 +223,27 @@ def _tanh_32(x):
 
 def exp(x):
     """``e^x``."""
-    return _exp_32(x) if isinstance(x, np.float32) else _exp_64(x)
+    return _exp_32(x) if is_single(x) else _exp_64(x)
 
 
 def expm1(x):
     """``e^x - 1``."""
-    return _expm1_32(x) if isinstance(x, np.float32) else _expm1_64(x)
+    return _expm1_32(x) if is_single(x) else _expm1_64(x)
 
 
 def log(x):
     """The natural logarithm: -inf at 0, NaN below."""
-    return _log_32(x) if isinstance(x, np.float32) else _log_64(x)
+    return _log_32(x) if is_single(x) else _log_64(x)
 
 
 def log1p(x):
     """``log(1 + x)``: -inf at -1, NaN below."""
-    return _log1p_32(x) if isinstance(x, np.float32) else _log1p_64(x)
+    return _log1p_32(x) if is_single(x) else _log1p_64(x)
 
 
 def tanh(x):
     """``(e^x - e^-x) / (e^x + e^-x)``, from ``e = e^(2|x|) - 1`` as ``e / (e + 2)``."""
-    return _tanh_32(x) if isinstance(x, np.float32) else _tanh_64(x)
+    return _tanh_32(x) if is_single(x) else _tanh_64(x)
 
 
 def by_dtype(function, single, double):

@@ -105,8 +105,8 @@ def measure_validation(m, t, L, counts):
 
 
 @kernel
-def measure_convergence(m, t, steps, L, may_stop):
-    """Take in the loss before update `t` of `steps` for the tail and the convergence measure.
+def measure_convergence(m, now, L, may_stop):
+    """Take in the loss before the update of a step for the tail and the convergence measure.
 
     ``v = L / loss_first``, cut at 1e6, which a non-finite one counts as. Source: J. Sohl-Dickstein, The boundary
     of neural network trainability is fractal, arXiv 2402.06184, and its published code. So 0 / 0, of a run that
@@ -117,8 +117,8 @@ def measure_convergence(m, t, steps, L, may_stop):
     m[SUM_INVERSE] = m[SUM_INVERSE] + 1.0 / v
     if may_stop:
         # Which losses are the last 20 shows only when the run ends.
-        m[TAIL_LOSSES + t % TAIL] = L
-    elif t >= steps - TAIL:
+        m[TAIL_LOSSES + now.t % TAIL] = L
+    elif now.in_tail:
         m[LOSS_TAIL] = m[LOSS_TAIL] + L
         m[TAIL_RATIO] = m[TAIL_RATIO] + v
 
@@ -131,7 +131,7 @@ def ratio(m, L):
 
 
 @kernel
-def decide(network, m, h, t, L):
+def decide(network, m, h, now, L):
     """End the runs that have reached the target, diverged, or waited too long for a better validation loss."""
     active = m[ACTIVE] > 0.0
     ends = m[ACTIVE] < 0.0  # none so far
@@ -139,13 +139,13 @@ def decide(network, m, h, t, L):
         ends = either(ends, L <= h[TARGET_LOSS])
     if network.stops_on_divergence:
         ends = either(ends, negated(isfinite(L)))
-    if network.patient and t % network.validate_every == 0:
+    if now.checks:
         better = m[VALIDATION_LOSS] < m[BEST] - h[network.patience_row + 1]
         m[WAITED] = where(active, where(better, 0.0, m[WAITED] + 1.0), m[WAITED])
         m[BEST] = where(both(active, better), m[VALIDATION_LOSS], m[BEST])
         ends = either(ends, m[WAITED] >= h[network.patience_row])
     ends = both(active, ends)
-    m[STEPS] = where(ends, t, m[STEPS])
+    m[STEPS] = where(ends, now.t, m[STEPS])
     m[ACTIVE] = where(ends, 0.0, m[ACTIVE])
 
 

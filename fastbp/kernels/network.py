@@ -4,8 +4,9 @@ Equation letters: ``W, b`` parameters, ``z`` sum before the activation, ``a`` ac
 ``g = dL/dparameter``; indices ``n`` sample, ``i`` input unit, ``j`` output unit. All are 1-D and flat:
 
 - parameters ``w``, ``g``: for each layer W of shape (n_in, n_out) by rows, then b, where the network has biases;
-- units ``z``, ``a``, ``delta``: those of the first layer with weights, then the next … (the input stays in ``x``);
-- data ``x`` and ``y``: sample after sample.
+- data ``x`` and ``y``: sample after sample;
+- units ``z``, ``a``, ``delta``: those of the first layer with weights, then the next … (the input stays in ``x``),
+  in each layer sample after sample, with room for the samples of a chunk.
 
 Source: Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, Nature 323 (1986).
 May import the other formulas of ``kernels`` alone.
@@ -16,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp.kernels.activations import activate, multiply_slope
-from fastbp.kernels.lanes import fma, kernel, rows_from
+from fastbp.kernels.lanes import kernel, rows_from
+from fastbp.kernels.matrices import Matrix, multiply
 
 
 class Network(NamedTuple):
@@ -47,6 +49,8 @@ class Network(NamedTuple):
         The data are the samples to train on, then those of the validation part.
     batch_size, n_batches, epoch_size : int
         Samples of a step; steps of an epoch; samples of an epoch.
+    chunk : int
+        Samples that go through the network together: as many as the fast caches hold.
     full : bool
         Whether each step takes all samples.
     n_state : int
@@ -86,6 +90,7 @@ class Network(NamedTuple):
     batch_size: int
     n_batches: int
     epoch_size: int
+    chunk: int
     full: bool
     n_state: int
     stops_at_target: bool
@@ -123,82 +128,61 @@ def sizes(network):
 
 
 @kernel
-def dense(w, p, bias, scale, x, s, n_in, z, u, n_out):
-    """``z_j = scale sum_i x_i W_ij + b_j`` of one layer and sample.
+def forward(network, hyper, w, x, first, n, z, a):
+    """Compute z and a of every unit for `n` samples; return the offsets of the last layer in `w` and `a`.
 
-    W begins at `p` of `w`, the sample at `s` of `x`, the layer's units at `u` of `z`.
+    The samples' inputs begin at `first` of `x`. ``z_nj = scale sum_i x_ni W_ij + b_j`` of each layer.
     """
-    b = p + n_in * n_out
-    for j in range(n_out):
-        sum_ = w[p + j] * x[s]
-        for i in range(1, n_in):
-            sum_ = fma(w[p + i * n_out + j], x[s + i], sum_)
-        z[u + j] = fma(scale, sum_, w[b + j]) if bias else scale * sum_
-
-
-@kernel
-def dense_gradient(g, p, bias, scale, x, s, n_in, delta, u, n_out, fresh):
-    """``dL/dW_ij += scale x_i delta_j`` and ``dL/db_j += delta_j`` of one layer and sample.
-
-    The sums begin with a sample that is `fresh`: to clear them beforehand and add to them would cost a small
-    network a tenth of its time.
-    """
-    b = p + n_in * n_out
-    for j in range(n_out):
-        scaled = scale * delta[u + j]
-        if fresh:
-            for i in range(n_in):
-                g[p + i * n_out + j] = scaled * x[s + i]
-        else:
-            for i in range(n_in):
-                g[p + i * n_out + j] = fma(scaled, x[s + i], g[p + i * n_out + j])
-        if bias:
-            g[b + j] = delta[u + j] if fresh else g[b + j] + delta[u + j]
-
-
-@kernel
-def dense_delta(w, p, scale, delta, u_in, n_in, u, n_out):
-    """``dL/da_i = scale sum_j W_ij delta_j``, left in the places of the layer below."""
-    for i in range(n_in):
-        sum_ = w[p + i * n_out] * delta[u]
-        for j in range(1, n_out):
-            sum_ = fma(w[p + i * n_out + j], delta[u + j], sum_)
-        delta[u_in + i] = scale * sum_
-
-
-@kernel
-def forward(network, hyper, w, x, n, z, a):
-    """Compute z and a of every unit for sample `n`; return the offsets of the last layer in `w` and `a`."""
-    layers = network.layers
+    layers, bias = network.layers, network.bias
     own = rows_from(hyper, network.activation_row)
     p, u, n_in = 0, 0, layers[0]
     for layer in range(len(network.activations)):
         n_out = layers[layer + 1]
-        scale = hyper[scale_row(network, layer)]
+        if layer > 0:
+            p, u = p + layer_size(bias, layers[layer - 1], n_in), u + n_in * network.chunk
+        W, b = Matrix(w, p, n_out, 1), Matrix(w, p + n_in * n_out, 1, 0)
+        scale, size, Z = hyper[scale_row(network, layer)], (n_in, n_out, n), Matrix(z, u, 1, n_out)
         if layer == 0:
-            dense(w, 0, network.bias, scale, x, n * n_in, n_in, z, 0, n_out)
+            multiply(scale, W, Matrix(x, first, 1, n_in), size, Z, b, bias)
         else:
-            p, u = p + layer_size(network.bias, layers[layer - 1], n_in), u + n_in
-            dense(w, p, network.bias, scale, a, u - n_in, n_in, z, u, n_out)
-        activate(network.activations[layer], (z, a, own, u, u + n_out))
+            multiply(scale, W, Matrix(a, u - n_in * network.chunk, 1, n_in), size, Z, b, bias)
+        activate(network.activations[layer], (z, a, own, u, u + n * n_out, n_out))
         n_in = n_out
     return p, u
 
 
 @kernel
-def backward(network, hyper, w, g, x, n, z, a, delta, p, u, fresh):
-    """Turn dL/da of the last layer (in `delta`) into delta of every unit, and add sample `n` to `g`.
+def backward(network, hyper, w, g, x, first, n, z, a, delta, p, u, fresh):
+    """Turn dL/da of the last layer (in `delta`) into delta of every unit, and add `n` samples to `g`.
 
-    `p` and `u` are what `forward` returned; `fresh` makes `n` the first sample of `g`.
+    `p` and `u` are what `forward` returned. The sums in `g` begin with samples that are `fresh`: to clear them
+    beforehand and add to them would cost a small network a tenth of its time. In the letters of `forward`
+    ``dL/dW_ij = scale sum_n x_ni delta_nj``, ``dL/db_j = sum_n delta_nj``, and with respect to the inputs
+    ``dL/dx_ni = scale sum_j W_ij delta_nj``.
     """
     layers, own = network.layers, rows_from(hyper, network.activation_row)
     for layer in range(len(network.activations) - 1, -1, -1):
         n_in, n_out = layers[layer], layers[layer + 1]
-        scale = hyper[scale_row(network, layer)]
-        multiply_slope(network.slopes[layer], (z, a, delta, own, u, u + n_out))
+        multiply_slope(network.slopes[layer], (z, a, delta, own, u, u + n * n_out, n_out))
+        scale, size = hyper[scale_row(network, layer)], (n, n_out, n_in)
+        D, G = Matrix(delta, u, n_out, 1), Matrix(g, p, 1, n_out)
+        if network.bias:
+            bias_gradient(g, p + n_in * n_out, delta, u, n, n_out, fresh)
         if layer == 0:
-            dense_gradient(g, 0, network.bias, scale, x, n * n_in, n_in, delta, 0, n_out, fresh)
+            multiply(scale, D, Matrix(x, first, n_in, 1), size, G, G, not fresh)
         else:
-            dense_gradient(g, p, network.bias, scale, a, u - n_in, n_in, delta, u, n_out, fresh)
-            dense_delta(w, p, scale, delta, u - n_in, n_in, u, n_out)
-            p, u = p - layer_size(network.bias, layers[layer - 1], n_in), u - n_in
+            below = u - n_in * network.chunk
+            multiply(scale, D, Matrix(a, below, n_in, 1), size, G, G, not fresh)
+            E = Matrix(delta, below, 1, n_in)
+            multiply(scale, Matrix(w, p, 1, n_out), Matrix(delta, u, 1, n_out), (n_out, n_in, n), E, E, False)
+            p, u = p - layer_size(network.bias, layers[layer - 1], n_in), below
+
+
+@kernel
+def bias_gradient(g, b, delta, u, n, n_out, fresh):
+    """``dL/db_j += sum_n delta_nj``."""
+    for j in range(n_out):
+        sum_ = delta[u + j] if fresh else g[b + j] + delta[u + j]
+        for k in range(1, n):
+            sum_ = sum_ + delta[u + k * n_out + j]
+        g[b + j] = sum_

@@ -18,6 +18,9 @@ from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.orders import ORDERS, epoch_size
 from fastbp.kernels.schedules import SCHEDULES
 
+# z, a and delta of a chunk of samples: with the weights and their gradient they stay in the second-level cache.
+NUMBERS_IN_CACHE = 1536
+
 
 class Structure(NamedTuple):
     """All that decides the control flow of a run.
@@ -97,6 +100,12 @@ class Structure(NamedTuple):
     def samples_a_step(self) -> int:
         """Samples of a step, the last one of an epoch apart."""
         return min(self.batch_size or self.n_samples, self.n_samples)
+
+    @property
+    def chunk(self) -> int:
+        """Samples that go through the network together: an even number, so that tiles of two fit."""
+        fitting = NUMBERS_IN_CACHE // (3 * self.n_units)
+        return max(2, min(fitting, self.n_samples + self.n_samples % 2) // 2 * 2)
 
     @property
     def full(self) -> bool:
@@ -196,6 +205,7 @@ def network_of(structure: Structure) -> Network:
         batch_size=structure.samples_a_step,
         n_batches=structure.n_batches,
         epoch_size=epoch_size(ORDERS[structure.batch_order], structure.n_samples, structure.samples_a_step),
+        chunk=structure.chunk,
         full=structure.full,
         n_state=optimizers.n_state_rows(structure.optimizer, structure.n_parameters),
         stops_at_target=structure.stops_at_target,

@@ -24,8 +24,10 @@ class Run(NamedTuple):
         Data; plain arrays where all runs share them.
     w, g : (n_parameters,)
         Parameters, trained in place, and the gradient of the last step.
-    z, a, delta : (n_units,)
-        Of the last sample.
+    inputs : (chunk * n_inputs,)
+        Of a chunk of a batch's samples; of the kind of x.
+    z, a, delta : (chunk * n_units,)
+        Of the last chunk of samples.
     hyper : (n_hyperparameters,)
         ``network.TARGET_LOSS``, learning rates, scales, and what `structure.hyperparameters` says.
     m : (metrics.n_metrics(network),)
@@ -39,6 +41,7 @@ class Run(NamedTuple):
     y: np.ndarray
     w: np.ndarray
     g: np.ndarray
+    inputs: np.ndarray
     z: np.ndarray
     a: np.ndarray
     delta: np.ndarray
@@ -103,55 +106,93 @@ VALIDATION, ALL, BATCH = 0, 1, 2  # the parts of the data that a step may look a
 FACTOR, SCORE = 0, 1  # rows of the scratch: the schedule's factor; a score under way
 
 
+class Moment(NamedTuple):
+    """What there is to do at step `t`.
+
+    Attributes
+    ----------
+    t : int
+    first : bool
+        Whether nothing was learned before.
+    learns : bool
+        Whether it updates the weights; the evaluation after the last update does not.
+    in_tail : bool
+        Whether it is among the last ``metrics.TAIL`` steps.
+    ends : bool
+        Whether its update is the last.
+    checks : bool
+        Whether the validation part decides about stopping.
+    """
+
+    t: int
+    first: bool
+    learns: bool
+    in_tail: bool
+    ends: bool
+    checks: bool
+
+
+@kernel
+def moment(network, t, steps):
+    """Give what there is to do at step `t` of `steps`."""
+    learns = t < steps
+    checks = network.patient and t % network.validate_every == 0
+    return Moment(t, t == 0, learns, learns and t >= steps - metrics.TAIL, t == steps - 1, checks)
+
+
 @kernel
 def train(network, run, record, order, start, stop, steps):
     """Do the steps `start` to `stop` of `steps`; after the last, evaluate the trained network once more."""
-    n_parameters, n_units = sizes(network)
-    m, stopping = run.m, metrics.stopping(network)
-    held = rows_from(run.scratch, scratch_size(network, 0, 0))
-    held_w = rows_from(held, metrics.n_metrics(network))
     if start == 0:
         begin_run(network, run)
     kept = 0
     while kept < len(record.steps) and record.steps[kept] < start:
         kept += 1
     for t in range(start, stop + 1 if stop == steps else stop):
-        learn = t < steps
+        now = moment(network, t, steps)
         recorded = kept < len(record.steps) and record.steps[kept] == t
-        if stopping and learn and not metrics.any_active(m):
-            kept += 1 if recorded else 0
-            continue
-        if stopping and learn:
-            copy(m, held, 0, metrics.n_metrics(network))
-        L = look(network, run, record, order, t, steps, recorded, n_units)
-        if stopping and learn:
-            # A run that has stopped keeps its numbers; whether one stops now shows in the loss.
-            keep(m[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
-            metrics.decide(network, m, run.hyper, t, L)
-            copy(m, held, 0, metrics.n_metrics(network))
-            copy(run.w, held_w, 0, n_parameters)
-        if learn:
-            metrics.measure_convergence(m, t, steps, L, stopping)
-            # Any step may be the last of a run that can stop.
-            if stopping or t == steps - 1 or (recorded and record.norms):
-                m[metrics.GRADIENT_NORM] = sqrt(squared_gradient_norm(network, run.g))
-        if recorded:
-            if record.norms:
-                m[metrics.WEIGHT_NORM] = metrics.norm(run.w, n_parameters)
-            for k in range(len(record.measures)):
-                record.history[kept * len(record.measures) + k] = m[record.measures[k]]
-            kept += 1
-        if record.trace:
-            copy(run.w, record.w, t, n_parameters)
-            if learn:
-                copy(run.g, record.g, t, n_parameters)
-        if learn:
-            descend(network, run, t, n_parameters)
-        if stopping and learn:
-            keep(held[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
-            keep(held[metrics.ACTIVE] > 0.0, held_w, run.w, n_parameters)
+        if not (now.learns and metrics.stopping(network)) or metrics.any_active(run.m):
+            step(network, run, record, order, now, kept, recorded)
+        kept += 1 if recorded else 0
     if stop == steps:
-        metrics.finish(network, m, run.w, n_parameters, steps)
+        metrics.finish(network, run.m, run.w, sizes(network)[0], steps)
+
+
+@kernel
+def step(network, run, record, order, now, kept, recorded):
+    """Evaluate, measure, record as number `kept` where it is `recorded`, and update."""
+    n_parameters, n_units = sizes(network)
+    m, learn, stopping = run.m, now.learns, metrics.stopping(network)
+    held = rows_from(run.scratch, scratch_size(network, 0, 0))
+    held_w = rows_from(held, metrics.n_metrics(network))
+    if stopping and learn:
+        copy(m, held, 0, metrics.n_metrics(network))
+    L = look(network, run, record, order, now, recorded, n_units)
+    if stopping and learn:
+        # A run that has stopped keeps its numbers; whether one stops now shows in the loss.
+        keep(m[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
+        metrics.decide(network, m, run.hyper, now, L)
+        copy(m, held, 0, metrics.n_metrics(network))
+        copy(run.w, held_w, 0, n_parameters)
+    if learn:
+        metrics.measure_convergence(m, now, L, stopping)
+        # Any step may be the last of a run that can stop.
+        if stopping or now.ends or (recorded and record.norms):
+            m[metrics.GRADIENT_NORM] = sqrt(squared_gradient_norm(network, run.g))
+    if recorded:
+        if record.norms:
+            m[metrics.WEIGHT_NORM] = metrics.norm(run.w, n_parameters)
+        for k in range(len(record.measures)):
+            record.history[kept * len(record.measures) + k] = m[record.measures[k]]
+    if record.trace:
+        copy(run.w, record.w, now.t, n_parameters)
+        if learn:
+            copy(run.g, record.g, now.t, n_parameters)
+    if learn:
+        descend(network, run, now.t, n_parameters)
+    if stopping and learn:
+        keep(held[metrics.ACTIVE] > 0.0, held, m, metrics.n_metrics(network))
+        keep(held[metrics.ACTIVE] > 0.0, held_w, run.w, n_parameters)
 
 
 @kernel
@@ -166,19 +207,18 @@ def begin_run(network, run):
 
 
 @kernel
-def look(network, run, record, order, t, steps, recorded, n_units):
-    """Evaluate the parts of the data that step `t` asks for and measure them; give the loss of its batch."""
-    learn, full = t < steps, network.full
-    checked = network.patient and t % network.validate_every == 0
+def look(network, run, record, order, now, recorded, n_units):
+    """Evaluate the parts of the data that a step asks for and measure them; give the loss of its batch."""
+    t, learn, full = now.t, now.learns, network.full
     L_batch = 0.0
     # One call for all: each call more would take as long again to compile.
     for part in range(3):
         first, count = 0, network.n_samples
         if part == VALIDATION:
             first, count = network.n_samples, network.n_validation
-            wanted = count > 0 and (checked or not learn or (recorded and record.validates))
+            wanted = count > 0 and (now.checks or not learn or (recorded and record.validates))
         elif part == ALL:
-            wanted = not full and (recorded or not learn or t == 0)
+            wanted = not full and (recorded or not learn or now.first)
         else:
             wanted = full or learn
             if not full:
@@ -192,12 +232,12 @@ def look(network, run, record, order, t, steps, recorded, n_units):
             )
             if part == VALIDATION:
                 # What the history looks at beside that must not change what a run's row says.
-                metrics.measure_validation(run.m, t, L, checked or not learn)
+                metrics.measure_validation(run.m, t, L, now.checks or not learn)
                 if scored:
                     run.m[metrics.VALIDATION_SCORE] = score
             elif whole:
                 metrics.measure_divergence(run.m, t, L)
-                if t == 0:
+                if now.first:
                     run.m[metrics.LOSS_FIRST] = L
                 run.m[metrics.LOSS_LAST] = L
                 if scored:
@@ -229,23 +269,33 @@ def evaluate(network, run, record, order, t, first, count, ordered, learn, score
     if scored:
         metrics.begin_score(network, s, run.y, first, count, n_outputs)
     L = 0.0
-    for k in range(first, first + count):
-        n = order.samples[k] if ordered else k
-        p, u = forward(network, run.hyper, run.w, run.x, n, run.z, run.a)
-        L = add_loss(
-            network.loss, (run.z, run.a, run.y, run.delta, own, weight, L, u, n * n_outputs, n_outputs)
-        )
-        if scored:
-            metrics.add_score(network.score, (run.a, run.y, s, u, n * n_outputs, n_outputs))
+    for start in range(first, first + count, network.chunk):
+        n = min(network.chunk, first + count - start)
+        x, first_input = run.x, start * network.layers[0]
+        if ordered:
+            x, first_input = run.inputs, 0
+            for k in range(n):
+                pick(run.x, order.samples[start + k], run.inputs, k, network.layers[0])
+        p, u = forward(network, run.hyper, run.w, x, first_input, n, run.z, run.a)
+        for k in range(n):
+            output = u + k * n_outputs
+            target = (order.samples[start + k] if ordered else start + k) * n_outputs
+            L = add_loss(
+                network.loss, (run.z, run.a, run.y, run.delta, own, weight, L, output, target, n_outputs)
+            )
+            if scored:
+                metrics.add_score(network.score, (run.a, run.y, s, output, target, n_outputs))
         if learn:
-            fresh = k == first
-            backward(network, run.hyper, run.w, run.g, run.x, n, run.z, run.a, run.delta, p, u, fresh)
-        if record.trace and not ordered and n < network.n_samples:
-            sample = t * network.n_samples + n
-            copy(run.z, record.z, sample, n_units)
-            copy(run.a, record.a, sample, n_units)
+            fresh = start == first
+            backward(
+                network, run.hyper, run.w, run.g, x, first_input, n, run.z, run.a, run.delta, p, u, fresh
+            )
+        if record.trace and not ordered and start < network.n_samples:
+            sample = t * network.n_samples + start
+            copy_units(network, run.z, record.z, sample, n, n_units)
+            copy_units(network, run.a, record.a, sample, n, n_units)
             if learn:
-                copy(run.delta, record.delta, sample, n_units)
+                copy_units(network, run.delta, record.delta, sample, n, n_units)
     score = 0.0
     if scored:
         # Outputs that are not numbers are on no side of anything.
@@ -318,6 +368,25 @@ def keep(active, held, values, n):
     """Put back `n` numbers where the run is not `active`."""
     for i in range(n):
         values[i] = where(active, values[i], held[i])
+
+
+@kernel
+def pick(x, sample, inputs, k, n_inputs):
+    """Copy the inputs of a sample to place `k` of the chunk's."""
+    for i in range(n_inputs):
+        inputs[k * n_inputs + i] = x[sample * n_inputs + i]
+
+
+@kernel
+def copy_units(network, source, target, sample, n, n_units):
+    """Copy a number of each unit of a chunk of `n` samples to where that of `sample` and the next ones belongs."""
+    u = 0
+    for layer in range(len(network.activations)):
+        n_out = network.layers[layer + 1]
+        for k in range(n):
+            for j in range(n_out):
+                target[(sample + k) * n_units + u + j] = source[u * network.chunk + k * n_out + j]
+        u += n_out
 
 
 @kernel

@@ -1,6 +1,6 @@
 """sin and cos as scalar source: the same text runs on Lanes and in the interpreter.
 
-May import ``lanes``, ``mathematics`` and NumPy alone. At most 2 units in the last place off over the whole range,
+May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
 NaN for infinities and NaN: ``tests/test_mathematics.py`` holds them against mpmath.
 
 Method: Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 8. With ``x = k pi/2 + r``,
@@ -12,10 +12,10 @@ Beyond `LARGEST_64` and `LARGEST_32` the C library is called, for a whole block 
 times as slow, and the last bit is that library's.
 """
 
-import numpy as np
 
 from fastbp.kernels.lanes import any_of, fma, kernel, libm_cos, libm_sin, nearest, where
 from fastbp.kernels.mathematics import by_dtype
+from fastbp.kernels.symbols import is_single
 
 TWO_BY_PI = 0.6366197723675814
 # pi/2 in parts. Each but the last is so short that k times it is exact, in the interpreter too.
@@ -116,12 +116,12 @@ def _cos_32(x):
 
 def sin(x):
     """``sin x``, of radians."""
-    return _sin_32(x) if isinstance(x, np.float32) else _sin_64(x)
+    return _sin_32(x) if is_single(x) else _sin_64(x)
 
 
 def cos(x):
     """``cos x``, of radians."""
-    return _cos_32(x) if isinstance(x, np.float32) else _cos_64(x)
+    return _cos_32(x) if is_single(x) else _cos_64(x)
 
 
 by_dtype(sin, _sin_32, _sin_64)
