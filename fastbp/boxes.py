@@ -119,7 +119,7 @@ class Box:
             repeats[-1] -= (last + 1) * stride - stop
             # NumPy divides many times as fast as it takes the remainder.
             digit = quotients - quotients // n * n
-            digits.append(digit if stride == 1 else np.repeat(digit, repeats))
+            digits.append(digit[: stop - start] if stride == 1 else np.repeat(digit, repeats))
             stride *= n
         return digits[::-1]
 

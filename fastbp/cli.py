@@ -32,6 +32,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a parameter of the file; may be repeated."),
 ]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads that train; all processors if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
 
 
 class Dtype(StrEnum):
@@ -46,9 +48,6 @@ class DataKind(StrEnum):
 
     shared = "shared"
     own = "own"
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of text.")]
 
 
 def main() -> None:
@@ -107,9 +106,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The result folder; results/<name> if not given.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that train; all processors if not given.")
-    ] = None,
+    threads: Threads = None,
     overrides: Overrides = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
     as_json: AsJson = False,
@@ -146,6 +143,29 @@ def _progress(n_runs: int, shown: bool) -> Iterator[Callable[[float], None]]:
         task = progress.add_task("compiling", total=n_runs)  # at the first sweep; then it is a flash
         yield lambda runs: progress.update(task, advance=runs, description="training")
         progress.update(task, completed=n_runs)
+
+
+@app.command()
+def bench(
+    file: SweepFile,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="How long to measure, compiling not counted.")
+    ] = 3.0,
+    threads: Threads = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast the sweep's own runs train, and the machine's peak. Nothing is written."""
+    with _mendable_errors():
+        from fastbp import bench as measure
+        from fastbp import report
+        from fastbp.sweep import load
+
+        loaded = load(file, overrides or ())
+        _warn_that_nothing_is_kept()
+        _collect_garbage()
+        found = measure.bench(loaded, threads, seconds)
+        typer.echo(json.dumps(measure.as_values(found), indent=1)) if as_json else report.print_bench(found)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What a person reads in the terminal: the summary of a sweep, the outline of a plan, the check of gradients.
 
-May import ``check``, ``engine`` and below, and rich.
+May import ``bench``, ``check``, ``engine`` and below, and rich.
 """
 
 import math
@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fastbp.bench import Bench
 from fastbp.check import BOUND, Comparison
 from fastbp.kernels import cpu
 from fastbp.kernels.structure import network_of
@@ -143,8 +144,7 @@ def print_outline(outline: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for group in outline["groups"][:ROWS]:
         table.add_row(
-            "-".join(map(str, group["layers"])) + ("" if group["bias"] else " no bias"),
-            " ".join(group["activations"]),
+            *_network(group),
             *(str(group[name]) for name in ("loss", "optimizer", "dtype")),
             _samples(group),
             *(f"{group[name]:,}" for name in ("steps", "runs")),
@@ -166,6 +166,53 @@ def _samples(group: dict[str, Any]) -> str:
     if group["batch_size"]:
         text += f" by {group['batch_size']:,}"
     return text + (f" + {group['n_validation']:,}" if group["n_validation"] else "")
+
+
+def print_bench(found: Bench) -> None:
+    """Print the throughput of the groups that were measured, the peak and the time of the whole sweep."""
+    console = _console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("layers", "activations", "dtype"):
+        table.add_column(name)
+    for name in ("samples", "steps", "runs", "steps/s", "multiply-adds/s", "of the peak"):
+        table.add_column(name, justify="right")
+    for group in found.groups:
+        values = group.structure._asdict()
+        table.add_row(
+            *_network(values),
+            values["dtype"],
+            _samples(values),
+            *(f"{number:,}" for number in (values["steps"], group.n_runs)),
+            _metric(group.steps_a_second),
+            _metric(group.multiply_adds_a_second),
+            f"{group.share_of_peak:.1%}",
+        )
+    console.print(table)
+    if found.n_groups > len(found.groups):
+        console.print(
+            f"... and {found.n_groups - len(found.groups):,} smaller groups, which were not measured"
+        )
+    for dtype, peak in found.peak.items():
+        console.print(f"peak    {_metric(peak)} multiply-adds/s in {dtype}")
+    console.print(
+        f"time    {_duration(found.seconds)} to train {_count(found.n_runs, 'run')} on "
+        f"{_count(found.threads, 'thread')}"
+    )
+
+
+def _network(values: dict[str, Any]) -> tuple[str, str]:
+    """Give the layers and the activations of a group."""
+    layers = "-".join(map(str, values["layers"])) + ("" if values["bias"] else " no bias")
+    return layers, " ".join(values["activations"])
+
+
+def _metric(number: float) -> str:
+    """Give a number with three digits and the letter of its thousands."""
+    for letter in ("", " k", " M", " G"):
+        if number < 1000:
+            return f"{number:.3g}{letter}"
+        number /= 1000
+    return f"{number:.3g} T"
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:

@@ -4,8 +4,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import filelock
 import numba
 import numpy as np
 import platformdirs
@@ -143,3 +145,196 @@ def test_compile_for(found, tmp_path, monkeypatch):
         # The second time there is nothing to do, nor to lock.
         monkeypatch.setattr(cache, "folder", lambda: tmp_path / "nowhere")
         cache.compile_for(dispatcher, (np.float64(1.5),))
+
+
+# Processes that share a folder, with a kernel that compiles in a blink.
+
+SMALL_KERNEL = """
+import sys
+import numpy as np
+from fastbp.kernels import cache
+
+def twice_and_one(x):
+    return 2 * x + 1
+
+compiled = cache.cached_njit(twice_and_one)
+
+def main():
+    number = np.dtype(sys.argv[1]).type
+    cache.compile_for(compiled, (number(1),))
+    print(compiled(number(3)), cache.n_compiled())
+"""
+KILLED = """
+import os
+from numba.core import caching
+{where} = lambda self, *rest: os._exit(9)
+import small_kernel
+small_kernel.main()
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a process that computes 2 * 3 + 1 in some dtype and says how often it compiled."""
+    (tmp_path / "small_kernel.py").write_text(SMALL_KERNEL)
+
+    def start(dtype, program="import small_kernel; small_kernel.main()", folder="code"):
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": str(tmp_path / folder),
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(cache.__file__).parents[2])]),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", program, dtype],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def said(process, code=0):
+    output, errors = process.communicate(timeout=200)
+    assert (process.returncode, errors) == (code, "")
+    return output.split()
+
+
+@compiled_only
+def test_processes_that_compile_different_variants_at_once(start):
+    dtypes = ["float64", "float32", "int64", "int32"]
+    for n_compiled in "10":
+        processes = [start(dtype) for dtype in dtypes]
+        for dtype, process in zip(dtypes, processes, strict=True):
+            assert said(process) == ["7.0" if dtype.startswith("float") else "7", n_compiled]
+
+
+@compiled_only
+@pytest.mark.parametrize("method", ["_save_data", "_save_index"])
+def test_who_is_killed_while_writing_spoils_nothing(start, method):
+    assert said(start("float64")) == ["7.0", "1"]
+    killed = KILLED.format(where=f"caching.IndexDataCacheFile.{method}")
+    said(start("float32", killed), code=9)
+    assert said(start("float32")) == ["7.0", "1"]
+    for dtype in ("float64", "float32"):
+        assert said(start(dtype))[0] == "7.0"
+        assert said(start(dtype)) == ["7.0", "0"]
+
+
+def flipped(data):
+    """Give other bytes in the middle, where the machine code is."""
+    third = len(data) // 3
+    return data[:third] + bytes(byte ^ 255 for byte in data[third : 2 * third]) + data[2 * third :]
+
+
+DAMAGES = {
+    "emptied": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "flipped": flipped,
+    "one bit": lambda data: data[:-100] + bytes([data[-100] ^ 1]) + data[-99:],
+}
+
+
+@compiled_only
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("pattern", ["*/*.nbc", "*/*.nbi", "sums.json"])
+def test_a_damaged_file_is_made_anew(start, tmp_path, pattern, damage):
+    assert said(start("float64")) == ["7.0", "1"]
+    (folder,) = (tmp_path / "code").iterdir()
+    (file,) = folder.glob(pattern)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    assert said(start("float64")) == ["7.0", "1"]
+    assert said(start("float64")) == ["7.0", "0"]
+
+
+@compiled_only
+def test_a_file_of_nobody_knows_whom_is_removed(start, tmp_path):
+    said(start("float64"))
+    (folder,) = (tmp_path / "code").iterdir()
+    leftover = next(folder.glob("*/*.nbi")).with_suffix(".nbi.tmp.0123")
+    leftover.write_bytes(b"half a fi")
+    assert said(start("float64")) == ["7.0", "0"]
+    assert not leftover.exists()
+
+
+def test_what_cannot_be_written_works_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    dispatcher = cache.cached_njit(double)
+
+    def full(*rest):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_data", full)
+    cache.compile_for(dispatcher, (np.float64(1.5),))
+    assert dispatcher(1.5) == 3.0
+
+
+# Folders of other versions.
+
+
+def folder_of_another_version(parent, name, hours=2.0):
+    path = parent / name
+    (path / "kernels_0").mkdir(parents=True)
+    (path / "kernels_0" / "cpu.nbc").write_bytes(b"code")
+    (path / "lock").touch()
+    then = time.time() - 3600 * hours
+    os.utime(path, (then, then))
+    return path
+
+
+def test_folders_of_other_versions_are_removed(sources, monkeypatch):
+    mine = folder()
+    monkeypatch.setattr(cache, "folder", lambda: mine)
+    stale = folder_of_another_version(mine.parent, "0123456789abcdef")
+    assert cache.remove_stale() == 1
+    assert not stale.exists()
+    assert mine.is_dir()
+    assert cache.remove_stale() == 0
+
+
+def test_what_is_not_stale_or_not_ours_stays(sources, monkeypatch):
+    mine = folder()
+    monkeypatch.setattr(cache, "folder", lambda: mine)
+    recent = folder_of_another_version(mine.parent, "0123456789abcdef", hours=0.5)
+    named = folder_of_another_version(mine.parent, "results")
+    unlocked = folder_of_another_version(mine.parent, "0123456789abcde0")
+    (unlocked / "lock").unlink()
+    busy = folder_of_another_version(mine.parent, "0123456789abcde1")
+    file = mine.parent / "0123456789abcde2"
+    file.write_text("")
+    with filelock.FileLock(busy / "lock"):
+        os.utime(busy, (0, 0))
+        assert cache.remove_stale() == 0
+    for path in (recent, named, unlocked, busy, file):
+        assert path.exists()
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "code")
+    (tmp_path / "code").mkdir()
+    dispatcher = cache.cached_njit(double)
+    shutil.rmtree(tmp_path / "code")
+    cache.compile_for(dispatcher, (np.float64(1.5),))
+    assert dispatcher(1.5) == 3.0
+    if JIT:
+        assert (tmp_path / "code" / "sums.json").is_file()
+
+
+def test_why_nothing_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    assert cache.why_not_kept() == ""
+    monkeypatch.setattr(cache, "folder", lambda: None)
+    monkeypatch.setattr(cache, "parents", lambda: [Path("a"), Path("b")])
+    assert "none of a, b can be written; set NUMBA_CACHE_DIR" in cache.why_not_kept()
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    assert "unset NUMBA_DISABLE_JIT" in cache.why_not_kept()
+
+
+def test_no_temporary_folder_either(monkeypatch):
+    def none():
+        raise FileNotFoundError
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert cache.parents()[-1] == platformdirs.user_cache_path("fastbp")

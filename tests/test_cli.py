@@ -15,13 +15,14 @@ import pytest
 import typer
 from click import unstyle
 from numba.core import config
+from runs import JIT
 from typer.testing import CliRunner
 
 import fastbp
 from fastbp import engine
 from fastbp import plan as plan_module
 from fastbp.cli import app
-from fastbp.kernels import cpu
+from fastbp.kernels import cache, cpu
 from fastbp.sweep import schema, starter
 from fastbp.tables import STATUSES
 
@@ -46,6 +47,7 @@ y = [[0], [1]]
 learning_rate = 0.5
 steps = 2
 """
+compiled_only = pytest.mark.skipif(not JIT, reason="nothing is cached without the compiler")
 if config.DISABLE_JIT:  # NumPy warns of overflow and 0 / 0, compiled code does not
     pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -396,6 +398,55 @@ def test_check_of_wrong_gradients_exits_with_1(small, monkeypatch, wrong):
 # schema, new, --version, --help
 
 
+def test_bench_measures_and_writes_nothing(small, folder):
+    before = listing(folder)
+    out = fastbp_says("bench", small, "--seconds", "0.05", "--threads", "1").stdout
+    header, row = (line.split() for line in (out.splitlines()[1], out.splitlines()[3]))
+    assert header[:6] == ["layers", "activations", "dtype", "samples", "steps", "runs"]
+    assert header[6:] == ["steps/s", "multiply-adds/s", "of", "the", "peak"]
+    assert row[:6] == ["1-1", "tanh", "float64", "2", "2", "1"]
+    assert re.search(r"^peak +[\d.]+( [kMGT])? multiply-adds/s in float64$", out, re.MULTILINE)
+    assert re.search(r"^time +.+ to train 1 run on 1 thread$", out, re.MULTILINE)
+    assert listing(folder) == before
+
+
+def test_bench_in_json(small):
+    arguments = ["--seconds", "0.05", "--set", 'dtype="float32"', "--json"]
+    found = json.loads(fastbp_says("bench", small, *arguments).stdout)
+    assert found["name"] == "small"
+    assert found["threads"] == cpu.n_threads()
+    assert list(found["peak"]) == ["float32"]
+    (group,) = found["groups"]
+    assert group["layers"] == [1, 1]
+    assert group["steps_a_second"] > 0
+    assert group["multiply_adds_a_second"] == pytest.approx(4 * group["steps_a_second"])
+
+
+@compiled_only
+def test_warmup_says_what_it_did_and_where(small):
+    out = fastbp_says("warmup", small, "--dtype", "float64", "--dtype", "float32", "--data", "shared").stdout
+    first, last = out.splitlines()
+    assert re.fullmatch(
+        r"training in float64, data that all runs share +(compiled in [\d.]+ s|was there already)", first
+    )
+    assert last == f"kept in {cache.folder()}"
+    assert fastbp_says("warmup", small, "--dtype", "float32").stdout == f"{last}\n"
+
+
+def test_without_a_place_for_code_a_warmup_is_an_error_and_a_sweep_says_so(small, monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda: None)
+    monkeypatch.setattr(cache, "why_not_kept", lambda: "there is none; make one")
+    assert fastbp_says("warmup", code=2).stderr == "fastbp: there is none; make one\n"
+    for command in ("sweep", "check"):
+        said = fastbp_says(command, small).stderr
+        assert said == "fastbp: there is none; make one; until then every command compiles anew\n"
+
+
+@pytest.mark.skipif(JIT, reason="with the compiler there is something to compile")
+def test_without_the_compiler_there_is_nothing_to_warm_up():
+    assert "unset NUMBA_DISABLE_JIT" in fastbp_says("warmup", code=2).stderr
+
+
 def test_schema_is_the_json_schema():
     result = fastbp_says("schema")
     assert json.loads(result.stdout) == json.loads(json.dumps(schema()))
@@ -454,6 +505,8 @@ def test_version():
 OPTIONS = {
     "sweep": ["--out", "--threads", "--set", "--quiet", "--json"],
     "plan": ["--set", "--json"],
+    "bench": ["--seconds", "--threads", "--set", "--json"],
+    "warmup": ["--set", "--dtype", "--data"],
     "check": ["--set", "--json"],
     "schema": [],
     "new": [],
@@ -535,6 +588,12 @@ WRONG = {
     "sweep small.toml --threads two": r"--threads",
     "sweep small.toml --colour": r"No such option: --colour",
     "sweep": r"Missing argument 'FILE'",
+    "bench nowhere.toml": r"^nowhere\.toml: cannot be read: ",
+    "bench small.toml --seconds 0": r"--seconds",
+    "bench small.toml --set steps=-1": r"^--set steps=-1: training\.steps: must be a whole number of at least 0",
+    "warmup --set steps=1": r"--set changes a sweep FILE; name one",
+    "warmup --dtype float16": r"--dtype.*\n?.*float64",
+    "warmup --data mine": r"--data",
     "swep small.toml": r"No such command 'swep'",
 }
 

@@ -56,7 +56,9 @@ def parents() -> list[Path]:
     ``NUMBA_CACHE_DIR`` wins over the user's cache folder, a private temporary folder is the last resort.
     """
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    places = [platformdirs.user_cache_path("fastbp"), Path(tempfile.gettempdir()) / f"fastbp-{user}"]
+    places = [platformdirs.user_cache_path("fastbp")]
+    with suppress(FileNotFoundError):  # there is no temporary folder that could be written either
+        places.append(Path(tempfile.gettempdir()) / f"fastbp-{user}")
     return [Path(config.CACHE_DIR), *places] if config.CACHE_DIR else places
 
 
