@@ -1,9 +1,9 @@
 """exp, expm1, log, log1p and tanh as scalar source: the same text runs on Lanes and in the interpreter.
 
 PyPI's llvmlite brings no vector mathematics library, and one libm call a lane costs ten times the polynomial.
-May import ``lanes``, ``bits`` and ``symbols`` alone. At most 2 units in the last place off over the whole range, exact
-at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` holds them against mpmath. All
-coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
+May import ``lanes``, ``bits`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
+exact at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` holds them against mpmath.
+All coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
 
 Method: Cody and Waite, Software Manual for the Elementary Functions (1980), chapters 5, 6 and 12.
 
