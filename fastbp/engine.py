@@ -69,7 +69,7 @@ def run_plan(
         def work(shard: Shard) -> None:
             structure, runs = shard.group.structure, plan.runs(shard)
             batch = prepare(plan, structure, runs, data, pool, threads)
-            cpu.train_batch(batch, pool, threads, cancel, advance)
+            cpu.train_batch(batch, pool, threads, cancel, advance, shard.group.n_runs)
             store.write(shard, tables(plan, structure, runs, data, batch))
 
         for _ in executors.local(work, plan.shards(), cancel.set):

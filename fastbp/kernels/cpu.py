@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 import numpy as np
 from numba.core import config
 
-from fastbp.kernels import cache, lanes
+from fastbp.kernels import cache, lanes, straight
 from fastbp.kernels.batch import Batch, aligned
 from fastbp.kernels.lanes import borrowed, rows
 from fastbp.kernels.metrics import (
@@ -29,6 +29,8 @@ from fastbp.kernels.training import Order, Record, Run, scratch_size, train
 
 # Seconds of one call into compiled code: long against the call's cost, short against a person's Ctrl-C.
 SECONDS_A_CALL = 0.05
+# One step in so many may be recorded where straight code, which records nothing, is of use.
+DENSE = 8
 
 
 def train_blocks(network, steps, arrays, record, order, first, last, start, stop):
@@ -145,6 +147,7 @@ def train_batch(
     threads: int,
     cancel: threading.Event | None = None,
     advance: Callable[[float], None] = lambda runs: None,
+    n_runs_in_all: int | None = None,
 ) -> None:
     """Train all runs of `batch` in place.
 
@@ -157,9 +160,16 @@ def train_batch(
         Looked at between calls of about `SECONDS_A_CALL`; raises `CancelledError`.
     advance : callable
         Told after each call how many runs (in fractions: runs times the share of their steps) were trained.
+    n_runs_in_all : int, optional
+        The runs of this network, this batch's and those that follow: where they are many, `straight` code is
+        compiled for them.
     """
     cache.compile_for(compiled, (*arguments(batch), order_at(batch, 0)[0], 0, 0, 0, 0))
-    work = _Work(batch, threads, cancel or threading.Event(), advance)
+    n_blocks = -(-(n_runs_in_all or batch.n_runs) // batch.width)
+    seconds = estimate_seconds(batch.network, batch.steps, n_blocks, threads)
+    sparse = not batch.trace["w"].size and DENSE * len(batch.steps_kept) <= batch.steps
+    code = straight.order(batch, seconds) if sparse else None
+    work = _Work(batch, threads, cancel or threading.Event(), advance, code)
     tasks: list[Future[None]] = []
     try:
         for _ in range(min(threads, batch.n_blocks)):
@@ -173,11 +183,20 @@ def train_batch(
         raise
 
 
+def quiet_until(batch: Batch, step: int) -> int:
+    """Give up to which step, from `step` on, nothing is recorded; the evaluation after the last belongs to it."""
+    place = np.searchsorted(batch.steps_kept, step)
+    if place == len(batch.steps_kept):
+        return batch.steps
+    return min(int(batch.steps_kept[place]), batch.steps - 1)
+
+
 class _Work:
     """The blocks of a batch, handed out in chunks whose size follows the measured time."""
 
-    def __init__(self, batch, threads, cancel, advance):
+    def __init__(self, batch, threads, cancel, advance, code=None):
         self.batch, self.threads, self.cancel, self.advance = batch, threads, cancel, advance
+        self.code = code
         self.failed = threading.Event()
         self.lock = threading.Lock()
         self.next_block = 0
@@ -209,9 +228,15 @@ class _Work:
                 raise CancelledError
             order, reach = order_at(self.batch, start)
             stop = min(reach, start + max(1, int(self.block_steps_a_call / (last - first))))
+            code = self.code.result() if self.code is not None and self.code.done() else None
             began = time.perf_counter()
-            with np.errstate(all="ignore"):  # in the interpreter too, what diverges is silent
-                compiled(*arguments_, order, first, last, start, stop)
+            if code and (quiet := quiet_until(self.batch, start)) > start:
+                stop = min(stop, quiet)
+                code(self.batch, first, last, start, stop)
+            else:
+                stop = min(start + 1, stop) if code else stop
+                with np.errstate(all="ignore"):  # in the interpreter too, what diverges is silent
+                    compiled(*arguments_, order, first, last, start, stop)
             seconds = max(time.perf_counter() - began, 1e-6)
             done = (last - first) * max(stop - start, 1)
             # At most a factor of 8 at once: one call that was interrupted says little.

@@ -1,14 +1,13 @@
 """erf as scalar source: the same text runs on Lanes and in the interpreter.
 
-May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
-exact at the limits, NaN in, NaN out: ``tests/test_mathematics.py`` holds it against mpmath.
+May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole
+range, exact at the limits, NaN in, NaN out: ``tests/test_mathematics.py`` holds it against mpmath.
 
 Method: for ``x >= 0``, ``erf(x) = -expm1(-y)`` with ``y = -log(1 - erf(x)) = x + x Q(x)``. The larger x is, the
 less an error of y counts, so that one polynomial Q does for all x up to END, where erf rounds to 1: that of n
 coefficients of least squares of ``y / x - 1`` at 4 n Chebyshev nodes of [0, END], weighted by
 ``x (1 - erf(x)) / erf(x)``, which is what an error of Q makes of the result. Recomputed from this in the tests.
 """
-
 
 from fastbp.kernels.lanes import copysign, fma, kernel, power_of_two, where
 from fastbp.kernels.mathematics import by_dtype, exp_parts_32, exp_parts_64

@@ -3,30 +3,43 @@
 The kernels that `cpu` compiles serve every network, and pay for it with loops, switches and numbers that pass
 through memory. Where a network of few multiply-adds is trained very often, `Straight` calls `training.step` with
 `symbols` instead: what it does with them, instruction after instruction, is compiled, which takes LLVM a second or
-less. The operations and their order are the same, and so is each bit of the results.
+so, while the other kernels train already. The operations and their order are the same, and so is each bit of the
+results.
 
-May import the formulas of ``kernels``, ``batch`` and llvmlite.
+May import the formulas of ``kernels``, ``batch``, Numba and llvmlite.
 """
 
 import ctypes
 import itertools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
+from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastbp.kernels import metrics, training
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.lanes import WIDTH
 from fastbp.kernels.network import Network, scale_row, sizes
-from fastbp.kernels.symbols import INDEX, Count, SymbolArray, Writer
-from fastbp.kernels.training import Moment, Order, Record, Run
+from fastbp.kernels.symbols import INDEX, Count, SymbolArray, UnwritableError, Writer
+from fastbp.kernels.training import Order, Record, Run
 
-# Multiply-adds of a step of all its samples up to which straight lines pay; more would not fit the processor's
-# cache of instructions.
-MOST_PRODUCTS = 700
+# Multiply-adds of a step of all its samples up to which straight lines pay; beyond, the tiles are as fast.
+MOST_PRODUCTS = 250
+# Seconds that compiling takes: for any network, and for each multiply-add.
+SECONDS, SECONDS_A_PRODUCT = 0.3, 0.01
+GAIN = 4.0  # times these seconds the training has to take, for compiling to be worth it
 FIELDS = ("x", "y", "w", "hyper", "m", "state")
+NOTHING = Record((), (), False, False, False, None, False, *[None] * 5)  # type: ignore[arg-type]  # is recorded
+IN_ORDER = Order((), 0, 0)  # type: ignore[arg-type]
+
+_compiler = ThreadPoolExecutor(1, thread_name_prefix="straight")
+_ordered: dict[tuple, Future] = {}
 
 
 def multiply_adds(network: Network) -> int:
@@ -35,46 +48,78 @@ def multiply_adds(network: Network) -> int:
     return sum(n_in * n_out * (2 if layer == 0 else 3) for layer, (n_in, n_out) in enumerate(pairs))
 
 
+def products(network: Network) -> int:
+    """Give the multiply-adds of the layers in one step."""
+    return multiply_adds(network) * (network.n_samples + network.n_validation)
+
+
 def is_possible(network: Network) -> bool:
     """Whether the control flow of a step hangs on the structure alone, and the step is short."""
-    short = multiply_adds(network) * (network.n_samples + network.n_validation) <= MOST_PRODUCTS
-    return short and network.full and not metrics.stopping(network)
+    return network.full and not metrics.stopping(network) and products(network) <= MOST_PRODUCTS
+
+
+def order(batch: Batch, seconds: float) -> Future | None:
+    """Have straight code compiled, beside other work, where `seconds` of training make it worth while.
+
+    Returns
+    -------
+    Future of a `Straight`, or of None where the network cannot be written so; None where nothing is compiled.
+    """
+    network = batch.network
+    pays = seconds > GAIN * (SECONDS + SECONDS_A_PRODUCT * products(network))
+    if config.DISABLE_JIT or not is_possible(network) or not pays:
+        return None
+    key = _key(batch)
+    if key not in _ordered:
+        _ordered[key] = _compiler.submit(straight, batch)
+    return _ordered[key]
+
+
+def straight(batch: Batch) -> "Straight | None":
+    """Write and compile the steps of a batch's network; None where a kernel cannot be written."""
+    try:
+        return Straight(_written(batch))
+    except UnwritableError:
+        return None
+
+
+def _key(batch):
+    """Give all that the code depends on."""
+    network = tuple(f.tobytes() if isinstance(f, np.ndarray) else f for f in batch.network)
+    return network, batch.steps, batch.w.dtype.name, batch.x.ndim, batch.y.ndim, *_ones(batch)
+
+
+def _ones(batch):
+    """Give the rows of scales that are 1 in every run: to multiply by 1 changes nothing."""
+    rows = [scale_row(batch.network, layer) for layer in range(len(batch.network.activations))]
+    return [row for row in rows if (batch.hyper[:, row] == 1.0).all()]
 
 
 class Straight:
-    """The steps of one network as a function of machine code.
+    """The steps of one network as a function of machine code, compiled from what `_written` gives."""
 
-    Parameters
-    ----------
-    batch : Batch
-        Of the network; its data may be shared or of each run.
-
-    Raises
-    ------
-    Unwritable
-        If an operation of the network cannot be written.
-    """
-
-    def __init__(self, batch: Batch):
-        module = ir.Module()
-        self.steps = batch.steps
-        _write(module, batch)
+    def __init__(self, module: ir.Module):
         self.engine = _compiled(module)
         address = self.engine.get_function_address("train")
-        self.function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4, *[ctypes.c_void_p] * len(FIELDS))(address)
+        self.function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4, *[ctypes.c_void_p] * len(FIELDS))(
+            address
+        )
 
     def __call__(self, batch: Batch, first: int, last: int, start: int, stop: int) -> None:
-        """Do the steps `start` to `stop` of the blocks `first` to `last`, as `training.train` does."""
+        """Do the steps `start` to `stop` of the blocks `first` to `last`, as `training.train` does.
+
+        Nothing is recorded of them.
+        """
         arrays = (getattr(batch, name).ctypes.data for name in FIELDS)
         self.function(first, last, start, stop, *arrays)
 
 
+@global_compiler_lock
 def _compiled(module):
-    # As Numba compiles for this processor.
-    codegen = cpu_target.target_context.codegen()
+    codegen = cpu_target.target_context.codegen()  # for the processor that Numba compiles for
     parsed = llvm.parse_assembly(str(module).replace('target triple = "unknown-unknown-unknown"', ""))
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=codegen._get_host_cpu_name(), features=codegen._get_host_cpu_features(), opt=3, jit=True
+        cpu=codegen._get_host_cpu_name(), features=codegen._tm_features, opt=3, jit=True
     )
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     builder.getModulePassManager().run(parsed, builder)
@@ -83,61 +128,32 @@ def _compiled(module):
     return engine
 
 
-def _moments(steps):
-    """Give the steps in stretches in which there is the same to do: a Moment, begin and end."""
-    network = _NOT_PATIENT
-    edges = sorted({0, 1, max(0, steps - metrics.TAIL), max(0, steps - 1), steps, steps + 1})
-    for begin, end in itertools.pairwise(edges):
-        yield training.moment(network, begin, steps), begin, end
-
-
-class _NotPatient:
-    patient = False
-    validate_every = 1
-
-
-_NOT_PATIENT = _NotPatient()
-
-
-def _write(module, batch):
+def _written(batch):
     """Write ``train(first, last, start, stop, x, y, w, hyper, m, state)``."""
-    network, steps, dtype = batch.network, batch.steps, batch.w.dtype
-    network = network._replace(
-        **{
-            name: [int(n) for n in value]
-            for name, value in network._asdict().items()
-            if isinstance(value, np.ndarray)
-        }
-    )
-    builder = ir.IRBuilder()
+    network, steps, dtype = _with_lists(batch.network), batch.steps, batch.w.dtype
+    module, builder = ir.Module(), ir.IRBuilder()
     writer = Writer(builder, dtype, WIDTH[dtype.name])
-    types = [
-        (writer.number if getattr(batch, name).ndim == 1 else writer.vector).as_pointer() for name in FIELDS
-    ]
+    shapes = {name: getattr(batch, name).shape for name in FIELDS}
+    types = [(writer.vector if len(s) == 3 else writer.number).as_pointer() for s in shapes.values()]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INDEX] * 4 + types), "train")
     builder.position_at_end(function.append_basic_block())
     first, last, start, stop, *arrays = function.args
     for array in arrays:
         array.add_attribute("noalias")  # so that a loop of steps may keep in registers what it stores
-    # After the last update the trained network is evaluated once more.
     ends = builder.icmp_signed("==", stop, INDEX(steps))
+    # After the last update the trained network is evaluated once more.
     beyond = builder.select(ends, INDEX(steps + 1), stop)
 
-    # To multiply by 1 changes nothing, so that scales of 1 need not be multiplied by.
-    scales = [scale_row(network, layer) for layer in range(len(network.activations))]
-    ones = [row for row in scales if (batch.hyper[:, row] == 1.0).all()]
-
-    def body(block):
+    def train_block(block):
         fields = {}
-        for name, array in zip(FIELDS, arrays, strict=True):
-            values = getattr(batch, name)
-            shared = values.ndim == 1
-            pointer = array if shared else builder.gep(array, [builder.mul(block, INDEX(values.shape[1]))])
-            fields[name] = SymbolArray(writer, pointer)
-        fields["hyper"].constants = dict.fromkeys(ones, 1.0)
-        run = Run(
-            **fields, **{name: SymbolArray(writer) for name in ("g", "inputs", "z", "a", "delta", "scratch")}
-        )
+        for array, (name, shape) in zip(arrays, shapes.items(), strict=True):
+            own = len(shape) == 3
+            fields[name] = SymbolArray(
+                writer, builder.gep(array, [builder.mul(block, INDEX(shape[1]))]) if own else array
+            )
+        fields["hyper"].constants = dict.fromkeys(_ones(batch), 1.0)
+        scratch = {name: SymbolArray(writer) for name in Run._fields if name not in FIELDS}
+        run: Any = Run(**fields, **scratch)  # type: ignore[arg-type]
 
         def flush():
             # What is measured of the forward pass first, then the weights with the backward pass.
@@ -147,28 +163,40 @@ def _write(module, batch):
         with builder.if_then(builder.icmp_signed("==", start, INDEX(0))):
             training.begin_run(network, run)
             flush()
-        for now, begin, end in _moments(steps):
-            at_least = builder.select(builder.icmp_signed(">", start, INDEX(begin)), start, INDEX(begin))
-            at_most = builder.select(builder.icmp_signed("<", beyond, INDEX(end)), beyond, INDEX(end))
+        for now, begin, end in _stretches(network, steps):
 
-            def one_step(t, now=now):
-                training.step(network, run, NOTHING, ALL, now._replace(t=Count(t)), 0, False)
+            def step(t, now=now):
+                training.step(network, run, NOTHING, IN_ORDER, now._replace(t=Count(t)), 0, False)
                 flush()
 
-            _loop(builder, at_least, at_most, one_step)
+            _loop(builder, _extreme(builder, ">", start, begin), _extreme(builder, "<", beyond, end), step)
         with builder.if_then(ends):
             metrics.finish(network, run.m, run.w, sizes(network)[0], steps)
             flush()
 
-    _loop(builder, first, last, body)
+    _loop(builder, first, last, train_block)
     builder.ret_void()
+    return module
 
 
-NOTHING = Record((), (), False, False, False, None, False, *[None] * 5)  # is recorded
-ALL = Order((), 0, 0)  # samples, in order
+def _with_lists(network):
+    arrays = {name: f.tolist() for name, f in network._asdict().items() if isinstance(f, np.ndarray)}
+    return network._replace(**arrays)
 
 
-def _loop(builder, begin, end, body):
+def _stretches(network, steps):
+    """Give the steps in stretches of which each has the same to do: the `Moment`, begin and end."""
+    edges = sorted({0, 1, max(0, steps - metrics.TAIL), max(0, steps - 1), steps, steps + 1})
+    for begin, end in itertools.pairwise(edges):
+        yield training.moment(network, begin, steps), begin, end
+
+
+def _extreme(builder, sign, value, constant):
+    """Give the greater (``>``) or the smaller (``<``) of the two."""
+    return builder.select(builder.icmp_signed(sign, value, INDEX(constant)), value, INDEX(constant))
+
+
+def _loop(builder: ir.IRBuilder, begin: ir.Value, end: ir.Value, body: Callable) -> None:
     """Write ``for i in range(begin, end): body(i)``."""
     before = builder.block
     head, inside, after = (builder.append_basic_block() for _ in range(3))

@@ -37,7 +37,7 @@ def is_single(x) -> bool:
     return getattr(x, "dtype", None) == np.float32
 
 
-class Unwritable(TypeError):
+class UnwritableError(TypeError):
     """A kernel makes a choice that hangs on numbers of the runs, which straight code cannot."""
 
 
@@ -61,7 +61,7 @@ class Symbol:
         return self.writer.dtype
 
     def __bool__(self):
-        raise Unwritable("a choice of instructions cannot hang on the numbers of a run; `where` can")
+        raise UnwritableError("a choice of instructions cannot hang on the numbers of a run; `where` can")
 
     def __neg__(self):
         return self.writer.write(operator.neg, (self,))

@@ -1,7 +1,7 @@
 """sin and cos as scalar source: the same text runs on Lanes and in the interpreter.
 
-May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
-NaN for infinities and NaN: ``tests/test_mathematics.py`` holds them against mpmath.
+May import ``lanes``, ``mathematics`` and ``symbols`` alone. At most 2 units in the last place off over the whole
+range, NaN for infinities and NaN: ``tests/test_mathematics.py`` holds them against mpmath.
 
 Method: Cody and Waite, Software Manual for the Elementary Functions (1980), chapter 8. With ``x = k pi/2 + r``,
 ``|r| <= pi/4``, the result is the sine or the cosine of r or minus that, as k says. ``sin r = r + r z S(z)`` and
@@ -11,7 +11,6 @@ Method: Cody and Waite, Software Manual for the Elementary Functions (1980), cha
 Beyond `LARGEST_64` and `LARGEST_32` the C library is called, for a whole block where one of its runs is there: ten
 times as slow, and the last bit is that library's.
 """
-
 
 from fastbp.kernels.lanes import any_of, fma, kernel, libm_cos, libm_sin, nearest, where
 from fastbp.kernels.mathematics import by_dtype
