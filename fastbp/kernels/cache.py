@@ -225,11 +225,12 @@ def _parts_unfinished(dispatcher) -> Iterator[None]:
     """Leave what `dispatcher` calls as LLVM's plain code until all is linked into the one function.
 
     Numba optimises each of some two hundred kernels, and again all that it calls, and makes machine code of it,
-    which nobody ever runs: all are inlined into one. Without that, compiling takes half as long. Three methods of
+    which nobody ever runs: all are inlined into one. Without that, compiling takes half as long. Four methods of
     Numba are replaced meanwhile, in this thread; where a version of it has them no more, it goes its usual way.
     """
     library, context, ours = codegen.CPUCodeLibrary, cpu.CPUContext, threading.get_ident()
     names = (
+        (library, "_optimize_functions"),
         (library, "_optimize_final_module"),
         (library, "_finalize_final_module"),
         (context, "get_executable"),
@@ -237,10 +238,14 @@ def _parts_unfinished(dispatcher) -> Iterator[None]:
     if not all(hasattr(owner, name) for owner, name in names):
         yield
         return
-    optimize, finalize, executable = (getattr(owner, name) for owner, name in names)
+    functions, optimize, finalize, executable = (getattr(owner, name) for owner, name in names)
 
     def is_part(library):
         return threading.get_ident() == ours and dispatcher.py_func.__qualname__ not in library.name
+
+    def functions_of_whole(self, module):
+        if not is_part(self):
+            functions(self, module)
 
     def optimize_whole(self):
         if not is_part(self):
@@ -261,10 +266,10 @@ def _parts_unfinished(dispatcher) -> Iterator[None]:
 
     try:
         for (owner, name), replacement in zip(
-            names, (optimize_whole, finalize_whole, executable_whole), strict=True
+            names, (functions_of_whole, optimize_whole, finalize_whole, executable_whole), strict=True
         ):
             setattr(owner, name, replacement)
         yield
     finally:
-        for (owner, name), original in zip(names, (optimize, finalize, executable), strict=True):
+        for (owner, name), original in zip(names, (functions, optimize, finalize, executable), strict=True):
             setattr(owner, name, original)
