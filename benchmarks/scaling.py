@@ -1,0 +1,226 @@
+"""Whether time grows linearly: ``python -m benchmarks.scaling``.
+
+The kernel trains more and more runs, steps, samples and multiply-adds of the layers; all points take turns (A B C A B
+C …), and the least time of each counts. Printed are the slope that fits the points of a line in logarithms, which is
+1 where time is proportional, and how far the points are from the line of slope 1 through the largest; a picture and
+the numbers as Parquet are written to ``--out``. Small networks are trained by straight-line code where the sweep is
+large, all others in tiles: a line is of one of the two, and says of which. Compiling is not counted.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import processor
+from fastbp.bench import multiply_adds
+from fastbp.kernels import cpu, straight
+from fastbp.kernels.batch import make_batch
+from fastbp.kernels.structure import Structure, network_of
+
+MANY = 10**9  # runs of a sweep that is worth straight-line code
+DTYPE = "float64"
+TILES, STRAIGHT = "tiles", "straight-line code"
+
+
+class Work(NamedTuple):
+    """What one point trains."""
+
+    layers: tuple[int, ...]
+    n_samples: int = 8
+    steps: int = 100
+    n_runs: int = 1024
+
+    @property
+    def structure(self) -> Structure:
+        """By names."""
+        activations = ("sigmoid",) * (len(self.layers) - 1)
+        return Structure(self.layers, True, activations, "mse", "sgd", self.steps, DTYPE, self.n_samples)
+
+
+class Line(NamedTuple):
+    """Points that should lie on a line: `work` gives what is trained at a size, `sizes` are where."""
+
+    grows: str
+    name: str
+    code: str
+    sizes: list[int]
+    work: Callable[[int], Work]
+
+    def x(self) -> list[float]:
+        """Give where the points are drawn."""
+        if self.grows != "multiply-adds of a step":
+            return [float(size) for size in self.sizes]
+        return [multiply_adds(self.work(size).structure) for size in self.sizes]
+
+
+def powers(first: int, last: int, step: int = 1) -> list[int]:
+    """Give 2^first, … 2^last."""
+    return [2**k for k in range(first, last + 1, step)]
+
+
+MIDDLE, SMALL = (8, 16, 4), (2, 2, 2)
+LINES = [
+    Line("runs", "8-16-4, 8 samples", TILES, powers(8, 15), lambda n: Work(MIDDLE, n_runs=n, steps=20)),
+    Line("runs", "2-2-2, 1 sample", TILES, powers(11, 18), lambda n: Work(SMALL, 1, n_runs=n)),
+    Line("runs", "2-2-2, 1 sample", STRAIGHT, powers(11, 18), lambda n: Work(SMALL, 1, n_runs=n)),
+    Line("steps", "8-16-4, 8 samples", TILES, powers(3, 12), lambda n: Work(MIDDLE, steps=n, n_runs=256)),
+    Line("steps", "2-2-2, 1 sample", TILES, powers(6, 15), lambda n: Work(SMALL, 1, n)),
+    Line("steps", "2-2-2, 1 sample", STRAIGHT, powers(6, 15), lambda n: Work(SMALL, 1, n)),
+    Line("samples", "8-16-4", TILES, powers(0, 10), lambda n: Work(MIDDLE, n, n_runs=256)),
+    Line("samples", "64-32-10", TILES, powers(0, 8), lambda n: Work((64, 32, 10), n, 50, 128)),
+    Line(
+        "multiply-adds of a step",
+        "n-n-n, 8 samples",
+        TILES,
+        [4, 6, 8, 12, 16, 24, 32, 48, 64],
+        lambda n: Work((n, n, n), n_runs=128, steps=50),
+    ),
+    Line(
+        "multiply-adds of a step",
+        "16-16-…-16, 8 samples",
+        TILES,
+        powers(0, 5),
+        lambda n: Work((16,) * (n + 1), n_runs=128, steps=50),
+    ),
+    Line(
+        "multiply-adds of a step",
+        "2-n-2, 1 sample",
+        STRAIGHT,
+        [2, 3, 4, 6, 8, 12, 16, 24],
+        lambda n: Work((2, n, 2), 1, n_runs=8192),
+    ),
+]
+
+
+class Trainer:
+    """A point's runs, ready to be trained again and again."""
+
+    def __init__(self, work: Work, code: str, pool: ThreadPoolExecutor, threads: int):
+        self.pool, self.threads, self.n_runs_in_all = pool, threads, MANY if code == STRAIGHT else 1
+        structure, random = work.structure, np.random.default_rng(0)
+        hyper = [
+            {"learning_rate": 0.1}.get(name, default) for name, _, default in structure.hyperparameters()
+        ]
+        self.batch = make_batch(
+            network_of(structure),
+            work.steps,
+            random.normal(size=(work.n_samples, work.layers[0])),
+            random.uniform(size=(work.n_samples, work.layers[-1])),
+            random.normal(size=(work.n_runs, structure.n_parameters)),
+            np.tile(hyper, (work.n_runs, 1)),
+            cpu.width(DTYPE),
+        )
+        self.start = self.batch.w.copy()
+        if code == STRAIGHT and (compiling := straight.order(self.batch, np.inf)):
+            compiling.result()
+
+    def seconds(self) -> float:
+        """Train, and give the wall time."""
+        self.batch.w[:] = self.start
+        began = time.perf_counter()
+        cpu.train_batch(self.batch, self.pool, self.threads, n_runs_in_all=self.n_runs_in_all)
+        return time.perf_counter() - began
+
+
+def measure(turns: int) -> list[list[list[float]]]:
+    """Give the seconds of each turn of each point of each line."""
+    threads = cpu.n_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        trainers = [
+            [Trainer(line.work(size), line.code, pool, threads) for size in line.sizes] for line in LINES
+        ]
+        for trainer in (trainer for line in trainers for trainer in line):
+            trainer.seconds()
+        found = [[[trainer.seconds() for trainer in line] for line in trainers] for _ in range(turns)]
+    return [np.transpose([turn[number] for turn in found]).tolist() for number in range(len(LINES))]
+
+
+def slope(x: list[float], y: list[float]) -> float:
+    """Give the slope of the line that fits the logarithms best."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def deviation(x: list[float], y: list[float]) -> float:
+    """Give the factor by which a point is off, at the most, from the line of slope 1 through the largest."""
+    factors = np.array(y) / np.array(x) * (x[-1] / y[-1])
+    return float(np.exp(abs(np.log(factors)).max()))
+
+
+def draw(least: list[list[float]], file: Path) -> None:
+    """Draw a panel for each thing that grows."""
+    mpl.use("Agg")
+    panels = list(dict.fromkeys(line.grows for line in LINES))
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8.5), layout="constrained")
+    for grows, panel in zip(panels, axes.flat, strict=True):
+        lines = [(line, y) for line, y in zip(LINES, least, strict=True) if line.grows == grows]
+        draw_panel(panel, grows, lines)
+    figure.suptitle(f"Time to train, {DTYPE}; lines: proportional, through the largest point\n{processor()}")
+    figure.savefig(file, dpi=150)
+
+
+def draw_panel(panel: Axes, grows: str, lines: list[tuple[Line, list[float]]]) -> None:
+    """Draw points and lines of slope 1."""
+    for (line, y), colour, marker in zip(lines, ("#0072b2", "#d55e00", "#009e73"), "os^", strict=False):
+        x = line.x()
+        label = f"{line.name}, {line.code}: slope {slope(x, y):.2f}"
+        panel.plot(x, y, marker, color=colour, markersize=5, label=label)
+        panel.plot(x, np.array(x) * (y[-1] / x[-1]), color=colour, linewidth=1)
+    panel.set(xscale="log", yscale="log", xlabel=grows, ylabel="seconds")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8, loc="upper left")
+
+
+def table(seconds: list[list[list[float]]]) -> pa.Table:
+    """Give a row a point."""
+    rows = [
+        {
+            "grows": line.grows,
+            "network": line.name,
+            "code": line.code,
+            "size": x,
+            "seconds_least": min(turns),
+            "seconds_median": statistics.median(turns),
+        }
+        for line, points in zip(LINES, seconds, strict=True)
+        for x, turns in zip(line.x(), points, strict=True)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def main() -> None:
+    """Print the table, and write picture and numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("results/scaling"))
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    seconds = measure(options.turns)
+    least = [[min(turns) for turns in points] for points in seconds]
+    printed = Table("what grows", "from", "to", "network", "code", "slope", "off by a factor of at most")
+    for line, y in zip(LINES, least, strict=True):
+        x = line.x()
+        ends = f"{x[0]:,.0f}", f"{x[-1]:,.0f}"
+        printed.add_row(
+            line.grows, *ends, line.name, line.code, f"{slope(x, y):.3f}", f"{deviation(x, y):.2f}"
+        )
+    Console(width=120).print(printed)
+    pq.write_table(table(seconds), options.out / "scaling.parquet")
+    draw(least, options.out / "scaling.png")
+    print(f"{processor()}; least of {options.turns} turns; written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
