@@ -2,18 +2,18 @@
 
 The kernel trains more and more runs, steps, samples and multiply-adds of the layers on one thread; all points take
 turns (A B C A B C …), and the least time of the processor counts. Printed are the slope that fits the logarithms
-of a line's points, which is 1 where time is proportional, and how far they are from the line of slope 1 through
-the largest; a picture and the numbers as Parquet are written to ``--out``. Small networks are trained by
-straight-line code where the sweep is large, all else in tiles: a line is of one of the two, and says of which.
-Compiling is not counted. What does not grow shows at the small end of a line: the update of the weights beside a
-single sample, the activations of narrow layers.
+of a line's points, which is 1 where time is proportional; how far they are from the line of slope 1 through the
+largest; and how far from proportional with a constant, which is what a step takes beside the thing that grows: the
+update of the weights beside a single sample, say. A picture and the numbers as Parquet are written to ``--out``.
+Small networks are trained by straight-line code where the sweep is large, all else in tiles: a line is of one of
+the two, and says of which. Compiling is not counted.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +32,8 @@ from fastbp.kernels import cpu, straight
 from fastbp.kernels.batch import make_batch
 from fastbp.kernels.structure import Structure, network_of
 
-MANY = 10**9  # runs of a sweep that is worth straight-line code
 DTYPE = "float64"
+RUNS, STEPS, SAMPLES, PRODUCTS = "runs", "steps", "samples", "multiply-adds of a step"
 TILES, STRAIGHT = "tiles", "straight-line code"
 
 
@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
     def x(self) -> list[float]:
         """Give where the points are drawn."""
-        if self.grows != "multiply-adds of a step":
+        if self.grows != PRODUCTS:
             return [float(size) for size in self.sizes]
         return [multiply_adds(self.work(size).structure) for size in self.sizes]
 
@@ -75,30 +75,30 @@ def powers(first: int, last: int) -> list[int]:
 
 MIDDLE, SMALL = (8, 16, 4), (2, 2, 2)
 LINES = [
-    Line("runs", "8-16-4, 8 samples", TILES, powers(8, 15), lambda n: Work(MIDDLE, n_runs=n, steps=20)),
-    Line("runs", "2-2-2, 1 sample", TILES, powers(10, 17), lambda n: Work(SMALL, 1, 400, n)),
-    Line("runs", "2-2-2, 1 sample", STRAIGHT, powers(10, 17), lambda n: Work(SMALL, 1, 400, n)),
-    Line("steps", "8-16-4, 8 samples", TILES, powers(4, 12), lambda n: Work(MIDDLE, steps=n, n_runs=256)),
-    Line("steps", "2-2-2, 1 sample", TILES, powers(8, 15), lambda n: Work(SMALL, 1, n)),
-    Line("steps", "2-2-2, 1 sample", STRAIGHT, powers(8, 15), lambda n: Work(SMALL, 1, n)),
-    Line("samples", "8-16-4", TILES, powers(0, 10), lambda n: Work(MIDDLE, n, n_runs=256)),
-    Line("samples", "64-32-10", TILES, powers(0, 8), lambda n: Work((64, 32, 10), n, 50, 128)),
+    Line(RUNS, "8-16-4, 8 samples", TILES, powers(8, 15), lambda n: Work(MIDDLE, n_runs=n, steps=20)),
+    Line(RUNS, "2-2-2, 1 sample", TILES, powers(10, 17), lambda n: Work(SMALL, 1, 400, n)),
+    Line(RUNS, "2-2-2, 1 sample", STRAIGHT, powers(10, 17), lambda n: Work(SMALL, 1, 400, n)),
+    Line(STEPS, "8-16-4, 8 samples", TILES, powers(4, 12), lambda n: Work(MIDDLE, steps=n, n_runs=256)),
+    Line(STEPS, "2-2-2, 1 sample", TILES, powers(8, 15), lambda n: Work(SMALL, 1, n)),
+    Line(STEPS, "2-2-2, 1 sample", STRAIGHT, powers(8, 15), lambda n: Work(SMALL, 1, n)),
+    Line(SAMPLES, "8-16-4", TILES, powers(0, 10), lambda n: Work(MIDDLE, n, n_runs=256)),
+    Line(SAMPLES, "64-32-10", TILES, powers(0, 8), lambda n: Work((64, 32, 10), n, 50, 128)),
     Line(
-        "multiply-adds of a step",
+        PRODUCTS,
         "n-n-n, 8 samples",
         TILES,
         [4, 6, 8, 12, 16, 24, 32, 48, 64],
         lambda n: Work((n, n, n), n_runs=128),
     ),
     Line(
-        "multiply-adds of a step",
+        PRODUCTS,
         "16-16-…-16, 8 samples",
         TILES,
         powers(0, 5),
         lambda n: Work((16,) * (n + 1), n_runs=128),
     ),
     Line(
-        "multiply-adds of a step",
+        PRODUCTS,
         "2-n-2, 1 sample",
         STRAIGHT,
         [2, 3, 4, 6, 8, 12, 16, 24],
@@ -107,43 +107,39 @@ LINES = [
 ]
 
 
-class Trainer:
-    """A point's runs, ready to be trained again and again."""
+def trainer(work: Work, code: str) -> Callable[[], float]:
+    """Give what trains a point's runs from their start, and gives the time of the processor."""
+    structure, random = work.structure, np.random.default_rng(0)
+    hyper = [{"learning_rate": 0.1}.get(name, default) for name, _, default in structure.hyperparameters()]
+    batch = make_batch(
+        network_of(structure),
+        work.steps,
+        random.normal(size=(work.n_samples, work.layers[0])),
+        random.uniform(size=(work.n_samples, work.layers[-1])),
+        random.normal(size=(work.n_runs, structure.n_parameters)),
+        np.tile(hyper, (work.n_runs, 1)),
+        cpu.width(DTYPE),
+    )
+    start, span = batch.w.copy(), (0, batch.n_blocks, 0, work.steps)
+    if code == STRAIGHT:
+        train = partial(straight.straight(batch), batch, *span)
+    else:
+        train = partial(cpu.compiled, *cpu.arguments(batch), cpu.order_at(batch, 0)[0], *span)
 
-    def __init__(self, work: Work, code: str, pool: ThreadPoolExecutor):
-        self.pool, self.n_runs_in_all = pool, MANY if code == STRAIGHT else 1
-        structure, random = work.structure, np.random.default_rng(0)
-        hyper = [
-            {"learning_rate": 0.1}.get(name, default) for name, _, default in structure.hyperparameters()
-        ]
-        self.batch = make_batch(
-            network_of(structure),
-            work.steps,
-            random.normal(size=(work.n_samples, work.layers[0])),
-            random.uniform(size=(work.n_samples, work.layers[-1])),
-            random.normal(size=(work.n_runs, structure.n_parameters)),
-            np.tile(hyper, (work.n_runs, 1)),
-            cpu.width(DTYPE),
-        )
-        self.start = self.batch.w.copy()
-        if code == STRAIGHT and (compiling := straight.order(self.batch, np.inf)):
-            compiling.result()
-
-    def seconds(self) -> float:
-        """Train, and give the time of the processor."""
-        self.batch.w[:] = self.start
+    def seconds() -> float:
+        batch.w[:] = start
         began = time.process_time()
-        cpu.train_batch(self.batch, self.pool, 1, n_runs_in_all=self.n_runs_in_all)
+        train()
         return time.process_time() - began
+
+    return seconds
 
 
 def measure(turns: int) -> list[list[list[float]]]:
     """Give the seconds of each turn of each point of each line."""
-    with ThreadPoolExecutor(1) as pool:
-        trainers = [[Trainer(line.work(size), line.code, pool) for size in line.sizes] for line in LINES]
-        for trainer in (trainer for line in trainers for trainer in line):
-            trainer.seconds()
-        found = [[[trainer.seconds() for trainer in line] for line in trainers] for _ in range(turns)]
+    trainers = [[trainer(line.work(size), line.code) for size in line.sizes] for line in LINES]
+    found = [[[seconds() for seconds in line] for line in trainers] for _ in range(turns + 1)]
+    del found[0]  # compiles
     return [np.transpose([turn[number] for turn in found]).tolist() for number in range(len(LINES))]
 
 
@@ -152,10 +148,20 @@ def slope(x: list[float], y: list[float]) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def deviation(x: list[float], y: list[float]) -> float:
-    """Give the factor by which a point is off, at the most, from the line of slope 1 through the largest."""
-    factors = np.array(y) / np.array(x) * (x[-1] / y[-1])
-    return float(np.exp(abs(np.log(factors)).max()))
+def proportional(x: list[float], y: list[float]) -> np.ndarray:
+    """Give the line of slope 1, in logarithms, through the largest point."""
+    return np.array(x) * (y[-1] / x[-1])
+
+
+def with_constant(x: list[float], y: list[float]) -> np.ndarray:
+    """Give the ``a + b x`` that fits best, relative to the points."""
+    columns = np.stack([np.ones(len(x)), x], axis=1)
+    return columns @ np.linalg.lstsq(columns / np.array(y)[:, None], np.ones(len(y)))[0]
+
+
+def deviation(y: list[float], line: np.ndarray) -> float:
+    """Give the factor by which a point is off a line, at the most."""
+    return float(np.exp(abs(np.log(y / line)).max()))
 
 
 def draw(least: list[list[float]], file: Path) -> None:
@@ -166,7 +172,7 @@ def draw(least: list[list[float]], file: Path) -> None:
     for grows, panel in zip(panels, axes.flat, strict=True):
         lines = [(line, y) for line, y in zip(LINES, least, strict=True) if line.grows == grows]
         draw_panel(panel, grows, lines)
-    figure.suptitle(f"Time to train, {DTYPE}; lines: proportional, through the largest point\n{processor()}")
+    figure.suptitle(f"Time to train, {DTYPE}; solid: proportional, dotted: and a constant\n{processor()}")
     figure.savefig(file, dpi=150)
 
 
@@ -176,7 +182,8 @@ def draw_panel(panel: Axes, grows: str, lines: list[tuple[Line, list[float]]]) -
         x = line.x()
         label = f"{line.name}, {line.code}: slope {slope(x, y):.2f}"
         panel.plot(x, y, marker, color=colour, markersize=5, label=label)
-        panel.plot(x, np.array(x) * (y[-1] / x[-1]), color=colour, linewidth=1)
+        panel.plot(x, proportional(x, y), color=colour, linewidth=1)
+        panel.plot(x, with_constant(x, y), ":", color=colour, linewidth=1)
     panel.set(xscale="log", yscale="log", xlabel=grows, ylabel="seconds of one processor")
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8, loc="upper left")
@@ -208,12 +215,27 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     seconds = measure(options.turns)
     least = [[min(turns) for turns in points] for points in seconds]
-    printed = Table("what grows", "from", "to", "network", "code", "slope", "off by a factor of at most")
+    printed = Table(
+        "what grows",
+        "from",
+        "to",
+        "network",
+        "code",
+        "slope",
+        "off slope 1",
+        "off a + b x",
+        title="Time to train; points are off by a factor of at most …",
+    )
     for line, y in zip(LINES, least, strict=True):
         x = line.x()
         ends = f"{x[0]:,.0f}", f"{x[-1]:,.0f}"
         printed.add_row(
-            line.grows, *ends, line.name, line.code, f"{slope(x, y):.3f}", f"{deviation(x, y):.2f}"
+            line.grows,
+            *ends,
+            line.name,
+            line.code,
+            f"{slope(x, y):.2f}",
+            *(f"{deviation(y, fit(x, y)):.2f}" for fit in (proportional, with_constant)),
         )
     Console(width=120).print(printed)
     pq.write_table(table(seconds), options.out / "scaling.parquet")
