@@ -172,7 +172,7 @@ def draw(least: list[list[float]], file: Path) -> None:
     for grows, panel in zip(panels, axes.flat, strict=True):
         lines = [(line, y) for line, y in zip(LINES, least, strict=True) if line.grows == grows]
         draw_panel(panel, grows, lines)
-    figure.suptitle(f"Time to train, {DTYPE}; solid: proportional, dotted: and a constant\n{processor()}")
+    figure.suptitle(f"Time to train, {DTYPE}; solid: proportional, dotted: with a constant\n{processor()}")
     figure.savefig(file, dpi=150)
 
 
