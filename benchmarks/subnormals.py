@@ -60,7 +60,7 @@ class Case(NamedTuple):
 NONE = dict.fromkeys(DTYPES, 0.0)
 DEAD = dict.fromkeys(DTYPES, -10.0)  # of rectifiers: no gradient comes through them
 FAR = {"float64": -360.0, "float32": -47.0}  # of sigmoids: what two of them multiply to is subnormal
-RATES = {"learning_rate": 1e-3}
+STILL = {"learning_rate": 0.0}
 CASES = (
     Case(
         "weights decay",
@@ -70,20 +70,11 @@ CASES = (
         NONE,
         0.0,
         {"learning_rate": 0.1, "weight_decay": 1.0},
-        {"learning_rate": 0.0, "weight_decay": 1.0},
+        STILL | {"weight_decay": 1.0},
     ),
-    Case("momentum decays", "relu", "momentum", False, DEAD, 1.0, RATES, RATES | {"momentum": 1.0}),
-    Case(
-        "Adam's moments decay",
-        "relu",
-        "adam",
-        False,
-        DEAD,
-        1.0,
-        RATES | {"beta_2": 0.9},
-        RATES | {"beta_1": 1.0, "beta_2": 1.0},
-    ),
-    Case("sigmoids saturate", "sigmoid", "sgd", False, FAR, 0.0, RATES, RATES, 0.0),
+    Case("momentum decays", "relu", "momentum", False, DEAD, 1.0, STILL, STILL | {"momentum": 1.0}),
+    Case("Adam's moment decays", "relu", "adam", False, DEAD, 1.0, STILL, STILL | {"beta_1": 0.999999}),
+    Case("sigmoids saturate", "sigmoid", "sgd", False, FAR, 0.0, STILL, STILL, 0.0),
 )
 
 
@@ -111,9 +102,9 @@ class Training:
         """Train on, one processor."""
         first, self.steps = self.steps, self.steps + steps
         order, _ = cpu.order_at(self.batch, first)
-        began = time.perf_counter()
+        began = time.process_time()
         cpu.compiled(*self.arguments, order, 0, N_BLOCKS, first, self.steps)
-        return steps * self.batch.n_runs / (time.perf_counter() - began)
+        return steps * self.batch.n_runs / (time.process_time() - began)
 
     def share(self) -> float:
         """Give the share of subnormal numbers among the weights, the moments, the gradients and the deltas."""
@@ -139,9 +130,9 @@ def chains(dtype: str, start: float, x: float, y: float) -> float:
     values = aligned((1, MANY_CHAINS, cpu.width(dtype)), dtype)
     values[:] = start
     number = np.dtype(dtype).type
-    began = time.perf_counter()
+    began = time.process_time()
     CHAINS[MANY_CHAINS](values, STEPS_A_CALL, number(x), number(y))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     if not (values == number(start)).all():
         raise AssertionError("the numbers of the chains have moved")
     return seconds
