@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fastbp.kernels import cpu
+
 FASTBP = Path(sysconfig.get_path("scripts"), "fastbp")
 
 
@@ -46,4 +48,4 @@ def processor() -> str:
     known = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", known.read_text()) if known.exists() else []
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} processors"
+    return f"{name}, {cpu.n_threads()} of {os.cpu_count()} processors"
