@@ -67,10 +67,7 @@ def test_the_same_bits_as_the_kernels_of_every_network(dtype, data):
         options["schedule"] = "linear"
     allowed = [name if name not in UNWRITABLE else "tanh" for name in experiment.activations]
     experiment = experiment.with_(options=options, activations=tuple(allowed))
-    if (
-        multiply_adds(batch_of(experiment, 1, trace=False).network) * len(experiment.x)
-        <= straight.MOST_PRODUCTS
-    ):
+    if multiply_adds(batch_of(experiment, 1, trace=False).network) * len(experiment.x) <= 250:
         assert_the_same(experiment, data.draw(st.lists(st.integers(0, 30), max_size=3)))
 
 
@@ -117,7 +114,7 @@ def test_divergence_comes_out_the_same():
 
 @pytest.mark.parametrize("kept", [(), (0,), (7, 30), (40,), (3, 39, 40)])
 def test_recorded_steps_take_the_other_way(kept, monkeypatch):
-    monkeypatch.setattr(straight, "GAIN", 0.0)
+    monkeypatch.setattr(straight, "GAIN", np.inf)
     experiment = random_experiment(7, [2, 3, 1], ["tanh", "identity"], "mse", True, 2, 100, 40)
     width = cpu.width(np.float64)
     batches = [batch_of(experiment, width, history=kept, trace=False) for _ in range(2)]

@@ -90,12 +90,12 @@ def n_threads() -> int:
 def estimate_seconds(network: Network, steps: int, n_blocks: int, threads: int) -> float:
     """Guess how long `n_blocks` blocks take, compiling not counted.
 
-    Fitted to eight networks from 2-2-2 to 64-32-10 on one core of a Zen 4 with AVX-512, where it is within 30 %;
+    Fitted to 18 networks from 2-2-1 to 64-32-10 on one core of a Xeon with AVX-512, most of them within 30 %;
     other processors differ by what they differ.
     """
     n_parameters, n_units = sizes(network)
-    n_products = n_parameters - (n_units if network.bias else 0)
-    a_step = 50 + 2 * n_parameters + network.batch_size * (4.5 * n_products + 18 * n_units)
+    a_sample = 0.8 * straight.multiply_adds(network) + 10 * n_units
+    a_step = 120 + 3.7 * n_parameters + 10 * network.n_state + network.batch_size * a_sample
     return 1e-9 * a_step * (steps + 0.5) * n_blocks / min(threads, n_blocks)
 
 

@@ -11,6 +11,7 @@ May import the formulas of ``kernels``, ``batch``, Numba and llvmlite.
 
 import ctypes
 import itertools
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -30,11 +31,10 @@ from fastbp.kernels.subnormals import build_flush, build_restore
 from fastbp.kernels.symbols import INDEX, Count, SymbolArray, UnwritableError, Writer
 from fastbp.kernels.training import Order, Record, Run
 
-# Multiply-adds of a step of all its samples up to which straight lines pay; beyond, the tiles are as fast.
-MOST_PRODUCTS = 250
-# Seconds that compiling takes: for any network, and for each multiply-add.
-SECONDS, SECONDS_A_PRODUCT = 0.3, 0.01
-GAIN = 4.0  # times these seconds the training has to take, for compiling to be worth it
+# The size of a step up to which straight lines pay; beyond, the tiles are as fast.
+LARGEST = 200
+SECONDS, SECONDS_A_PIECE = 0.1, 0.008  # that compiling takes: for any network, and for each unit of its size
+GAIN = 2.0  # over the root of the size: the share of the time that straight code saves
 FIELDS = ("x", "y", "w", "hyper", "m", "state")
 NOTHING = Record((), (), False, False, False, None, False, *[None] * 5)  # type: ignore[arg-type]  # is recorded
 IN_ORDER = Order((), 0, 0)  # type: ignore[arg-type]
@@ -49,14 +49,20 @@ def multiply_adds(network: Network) -> int:
     return sum(n_in * n_out * (2 if layer == 0 else 3) for layer, (n_in, n_out) in enumerate(pairs))
 
 
-def products(network: Network) -> int:
-    """Give the multiply-adds of the layers in one step."""
-    return multiply_adds(network) * (network.n_samples + network.n_validation)
+def size(network: Network) -> int:
+    """Give the multiply-adds of the layers in one step, and something for what the optimizer does beside."""
+    return multiply_adds(network) * (network.n_samples + network.n_validation) + 2 * network.n_state
 
 
 def is_possible(network: Network) -> bool:
     """Whether the control flow of a step hangs on the structure alone, and the step is short."""
-    return network.full and not metrics.stopping(network) and products(network) <= MOST_PRODUCTS
+    return network.full and not metrics.stopping(network) and size(network) <= LARGEST
+
+
+def pays(network: Network, seconds: float) -> bool:
+    """Whether straight code saves more of so many `seconds` of training than it takes to compile."""
+    n = size(network)
+    return seconds * GAIN / math.sqrt(n) > SECONDS + SECONDS_A_PIECE * n
 
 
 def order(batch: Batch, seconds: float) -> Future | None:
@@ -67,8 +73,7 @@ def order(batch: Batch, seconds: float) -> Future | None:
     Future of a `Straight`, or of None where the network cannot be written so; None where nothing is compiled.
     """
     network = batch.network
-    pays = seconds > GAIN * (SECONDS + SECONDS_A_PRODUCT * products(network))
-    if config.DISABLE_JIT or not is_possible(network) or not pays:
+    if config.DISABLE_JIT or not is_possible(network) or not pays(network, seconds):
         return None
     key = _key(batch)
     if key not in _ordered:
