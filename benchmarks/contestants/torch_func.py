@@ -1,4 +1,4 @@
-"""PyTorch: a step of ``vmap(grad)``, compiled by ``torch.compile``; or the same by hand with ``torch.baddbmm``."""
+"""PyTorch: steps compiled by ``torch.compile``, with gradients by ``vmap(grad)``; chunk after chunk of runs."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -10,7 +10,6 @@ from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
-STEPS_A_CALL = 5  # of a compiled program: more take minutes to compile
 
 
 def version() -> str:
@@ -25,7 +24,94 @@ def obstacle(workload: Workload) -> str:
 
 def settings(workload: Workload) -> Iterable[Setting]:
     """Give chunks of runs."""
-    for form in GRADIENTS:
-        yield from (Setting(chunk, form) for chunk in (256, 4096, 65536) if chunk <= workload.n_runs)
+    return [Setting(chunk, form) for form in ("compiled", "eager") for chunk in (256, 2048, 16384) if chunk <= workload.n_runs]
 
 
+def net(a, W, b, scale):
+    """Z = scale a @ W + b."""
+    z = a @ (W if scale == 1 else scale * W)
+    return z if b is None else z + b
+
+
+def loss_of(workload: Workload) -> Callable:
+    """Give ``loss(parameters, x, y)`` of one run."""
+
+    def loss(parameters, x, y):
+        a, n_tensors = x, 1 + workload.bias
+        for layer, (scale, activation) in enumerate(zip(workload.scales, workload.activations, strict=True)):
+            W, *b = parameters[layer * n_tensors : (layer + 1) * n_tensors]
+            z = net(a, W, b[0] if b else None, scale)
+            if activation == "softmax":
+                return -(y * torch.log_softmax(z, -1)).sum(-1).mean()
+            a = ACTIVATIONS[activation](z)
+        return ((a - y) ** 2).mean()
+
+    return loss
+
+
+def sgd(w, g, state, rate, t):
+    """W - rate g."""
+    return w - rate * g, state
+
+
+def adam(w, g, state, rate, t):
+    """Kingma and Ba 2015, algorithm 1."""
+    m, v = state
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    correction_1, correction_2 = 1 - 0.9**t, 1 - 0.999**t
+    return w - rate * (m / correction_1) / (torch.sqrt(v / correction_2) + 1e-8), (m, v)
+
+
+OPTIMIZERS: dict[str, tuple[Callable, int]] = {"sgd": (sgd, 0), "adam": (adam, 2)}
+
+
+@lru_cache
+def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
+    """Give ``step(parameters, states, rates, x, y, batch, t)`` of many runs, and their losses."""
+    loss, update = loss_of(workload), OPTIMIZERS[workload.optimizer][0]
+    gradients = vmap(grad(loss), in_dims=(0, None, None))
+
+    def step(parameters, states, rates, x, y, batch, t):
+        here = (x, y) if batch is None else (x[batch], y[batch])
+        g = gradients(parameters, *here)
+        moved = [update(*each, t) for each in zip(parameters, g, states, rates, strict=True)]
+        return [w for w, _ in moved], [state for _, state in moved]
+
+    losses = vmap(loss, in_dims=(0, None, None))
+    if form == "eager":
+        return step, losses
+    return torch.compile(step, dynamic=False), torch.compile(losses, dynamic=False)
+
+
+@torch.no_grad()
+def train_chunk(workload: Workload, form: str, parameters, rates, x, y, batches):
+    """Give the losses of the runs of a chunk after all steps."""
+    step, losses = program(workload, form)
+    states = [tuple(torch.zeros_like(w) for _ in range(OPTIMIZERS[workload.optimizer][1])) for w in parameters]
+    for t in range(workload.steps):
+        batch = None if batches is None else batches[t]
+        parameters, states = step(parameters, states, rates, x, y, batch, torch.tensor(t + 1.0))
+    return losses(parameters, x, y)
+
+
+def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
+    """Have the chunks ready as tensors."""
+    x, y = (torch.from_numpy(values) for values in workload.samples())
+    batches = torch.from_numpy(workload.batches().copy()) if workload.batch_size else None
+    flat, rates = (torch.from_numpy(values) for values in (workload.weights(n_runs), workload.learning_rates(n_runs)))
+    parameters, rates_of = [], []
+    for layer, tensors in enumerate(workload.tensors(flat)):
+        for w in tensors:
+            if w is not None:
+                parameters.append(w.contiguous())
+                rates_of.append(rates[:, layer].reshape(-1, *[1] * (w.ndim - 1)).contiguous())
+    chunks = [
+        ([w[first : first + setting.chunk] for w in parameters], [r[first : first + setting.chunk] for r in rates_of])
+        for first in range(0, n_runs, setting.chunk)
+    ]
+    found = list[torch.Tensor]()
+
+    def train() -> None:
+        found[:] = [train_chunk(workload, setting.form, *chunk, x, y, batches) for chunk in chunks]
+
+    return Trainer(train, lambda: torch.cat(found).numpy(), found.clear)
