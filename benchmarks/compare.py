@@ -7,7 +7,6 @@ too slow for all runs of a workload trains some of them; steps a second are what
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,16 +48,87 @@ def difference(losses: Sequence[float], expected: Sequence[float], tolerance: fl
     return "" if worst <= tolerance else f"does not compute fastbp's losses: {worst:.1e} off"
 
 
-def take_turns(
-    workers: dict[str, Worker], ready: list[Measured], turns: int, peak_seconds: float
-) -> None:
-    """Measure all that are ready, one after the other, turn after turn."""
+def take_turns(workers: dict[str, Worker], ready: list[Measured], turns: int) -> None:
+    """Measure those that are ready, one after the other, turn after turn; one that fails is left out."""
     for _ in range(turns):
-        dtype = ready[0].workload.dtype
-        peak = workers["peak"].ask("turn", dtype=dtype, seconds=peak_seconds)
-        seconds = {}
-        for measured in ready:
-            try:
-                seconds[measured.contestant] = workers[measured.contestant].ask("turn")
-            except WorkerError as error:
-                measured.obstacle = str(error)
+        going = [measured for measured in ready if not measured.obstacle]
+        rates = {measured.contestant: rate(workers[measured.contestant], measured) for measured in going}
+        peak = workers["peak"].ask("turn", dtype=ready[0].workload.dtype, seconds=PEAK_SECONDS)
+        for measured in going:
+            measured.rates.append(rates[measured.contestant])
+            measured.own.append(rates["fastbp"])
+            measured.peaks.append(peak)
+
+
+def rate(worker: Worker, measured: Measured) -> float:
+    """Give the steps a second of one turn; 0 with the obstacle noted where it fails."""
+    try:
+        return measured.n_runs * measured.workload.steps / worker.ask("turn")
+    except WorkerError as error:
+        measured.obstacle = str(error)
+        return 0.0
+
+
+def compare(workload: Workload, workers: dict[str, Worker], turns: int, seconds: float) -> list[Measured]:
+    """Measure all contestants at one workload, fastbp first."""
+    expected: list[float] = []
+    found = [
+        prepared(worker, workload, seconds, expected) for name, worker in workers.items() if name != "peak"
+    ]
+    if found[0].obstacle:
+        raise WorkerError(f"fastbp: {found[0].obstacle}")
+    take_turns(workers, [measured for measured in found if not measured.obstacle], turns)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=WORKLOADS,
+        default=list(WORKLOADS),
+        metavar="WORKLOAD",
+        help=f"of {', '.join(WORKLOADS)}",
+    )
+    others = [name for name in CONTESTANTS if name != "fastbp"]
+    parser.add_argument(
+        "--against", nargs="+", choices=others, default=others, metavar="NAME", help=f"of {', '.join(others)}"
+    )
+    parser.add_argument("--turns", type=int, help=f"{TURNS} if not given")
+    parser.add_argument("--quick", action="store_true", help="few runs and turns, for a look")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results", help="the folder of the tables"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print and write the tables."""
+    options = arguments()
+    turns = options.turns or (QUICK_TURNS if options.quick else TURNS)
+    seconds = QUICK_SECONDS if options.quick else SECONDS
+    console, described, rows = Console(width=100), machine.described(), list[Measured]()
+    for name, value in described.items():
+        console.print(f"{name}: {value}", highlight=False, markup=False)
+    workers = {name: Worker(name) for name in ("fastbp", *options.against, "peak")}
+    try:
+        for name in options.only:
+            found = compare(WORKLOADS[name], workers, turns, seconds)
+            rows += found
+            console.print(table(found))
+            for measured in found:
+                if measured.obstacle:
+                    console.print(
+                        f"{measured.contestant}: {measured.obstacle}", highlight=False, markup=False
+                    )
+            write(rows, described, options.out)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    console.print(f"median (least to most) of {turns} turns: {options.out}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -93,7 +93,9 @@ class Desk:
     def prepare(self, workload: str, seconds: float) -> dict[str, Any]:
         """Have the contestant warm, in its best setting, with so many runs that a turn takes about `seconds`."""
         wanted = WORKLOADS[workload]
-        found = {setting: self._runs_a_second(wanted, setting) for setting in affordable(self.contestant, wanted)}
+        found = {
+            setting: self._runs_a_second(wanted, setting) for setting in affordable(self.contestant, wanted)
+        }
         best = max(found, key=found.__getitem__)
         chunks = min(found[best] * seconds, wanted.n_runs) / best.chunk
         n_runs = min(max(1, int(chunks)) * best.chunk, wanted.n_runs)

@@ -113,7 +113,9 @@ class Workload:
         """Draw the learning rate of each layer of the first runs, (n_runs, n_layers)."""
         n_layers = len(self.activations)
         drawn = np.random.default_rng(SEED + 1).uniform(*np.log(self.rates), (n_runs, n_layers))
-        return np.exp(drawn if self.layer_rates else np.repeat(drawn[:, :1], n_layers, axis=1)).astype(self.dtype)
+        return np.exp(drawn if self.layer_rates else np.repeat(drawn[:, :1], n_layers, axis=1)).astype(
+            self.dtype
+        )
 
     def tensors(self, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Split (n_runs, n_parameters) into W, (n_runs, n_in, n_out), and b, (n_runs, n_out) or None, of each layer."""

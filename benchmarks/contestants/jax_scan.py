@@ -107,7 +107,10 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     parameters = workload.tensors(workload.weights(n_runs))
     rates = list(workload.learning_rates(n_runs).T)
     chunks = [
-        jax.tree.map(lambda values, first=first: jnp.asarray(values[first : first + setting.chunk]), (parameters, rates))
+        jax.tree.map(
+            lambda values, first=first: jnp.asarray(values[first : first + setting.chunk]),
+            (parameters, rates),
+        )
         for first in range(0, n_runs, setting.chunk)
     ]
 

@@ -37,7 +37,10 @@ def model_of(workload: Workload) -> keras.Model:
     return keras.Sequential(
         [
             keras.layers.Input((workload.layers[0],)),
-            *(keras.layers.Dense(n, activation=activation, use_bias=workload.bias) for n, activation in layers),
+            *(
+                keras.layers.Dense(n, activation=activation, use_bias=workload.bias)
+                for n, activation in layers
+            ),
         ]
     )
 

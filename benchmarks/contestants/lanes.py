@@ -37,9 +37,7 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     x, y = workload.samples()
     rates, scales = workload.learning_rates(n_runs), np.tile(workload.scales, (n_runs, 1))
     others = [default for _, layer, default in workload.structure.hyperparameters() if layer is None]
-    hyper = np.column_stack(
-        [np.full(n_runs, others[0]), rates, scales, np.tile(others[1:], (n_runs, 1))]
-    )
+    hyper = np.column_stack([np.full(n_runs, others[0]), rates, scales, np.tile(others[1:], (n_runs, 1))])
     batch = make_batch(
         network_of(workload.structure),
         workload.steps,

@@ -63,7 +63,11 @@ def gradients(workload: Workload, parameters, x, y) -> list[tuple[np.ndarray, ..
     delta = (last - y) / len(x) if workload.loss == "cross_entropy" else 2 * (last - y) / y.size
     found: list[tuple[np.ndarray, ...]] = []
     for layer in reversed(range(len(parameters))):
-        (W, b), scale, slope = parameters[layer], workload.scales[layer], ACTIVATIONS[workload.activations[layer]][1]
+        (W, b), scale, slope = (
+            parameters[layer],
+            workload.scales[layer],
+            ACTIVATIONS[workload.activations[layer]][1],
+        )
         if slope is not None:
             delta = delta * slope(last)
         last = outputs[layer]
@@ -108,7 +112,9 @@ OPTIMIZERS: dict[str, tuple[Callable, int]] = {"sgd": (sgd, 0), "adam": (adam, 2
 def train_chunk(workload: Workload, x, y, parameters, rates) -> np.ndarray:
     """Train the runs of a chunk in place and give their losses."""
     update, n_states = OPTIMIZERS[workload.optimizer]
-    trained = [(w, rate) for layer, rate in zip(parameters, rates, strict=True) for w in layer if w is not None]
+    trained = [
+        (w, rate) for layer, rate in zip(parameters, rates, strict=True) for w in layer if w is not None
+    ]
     states = [[np.zeros_like(w) for _ in range(n_states)] for w, _ in trained]
     for t, batch in enumerate(workload.batches(), 1):
         here = (x[batch], y[batch]) if workload.batch_size else (x, y)

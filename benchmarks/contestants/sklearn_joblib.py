@@ -85,7 +85,11 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     x, y = workload.samples()
     epochs = workload.batches().reshape(-1, workload.n_samples)
     tensors = workload.tensors(workload.weights(n_runs))
-    rates, parallel, found = workload.learning_rates(n_runs)[:, 0].tolist(), Parallel(n_jobs=-1), list[float]()
+    rates, parallel, found = (
+        workload.learning_rates(n_runs)[:, 0].tolist(),
+        Parallel(n_jobs=-1),
+        list[float](),
+    )
     jobs = [
         delayed(train_one)(
             workload, x, y.argmax(axis=1), [part[run] for layer in tensors for part in layer], rate, epochs

@@ -24,7 +24,12 @@ def obstacle(workload: Workload) -> str:
 
 def settings(workload: Workload) -> Iterable[Setting]:
     """Give chunks of runs."""
-    return [Setting(chunk, form) for form in ("compiled", "eager") for chunk in (256, 2048, 16384) if chunk <= workload.n_runs]
+    return [
+        Setting(chunk, form)
+        for form in ("compiled", "eager")
+        for chunk in (64, 256, 2048, 16384)
+        if chunk <= workload.n_runs
+    ]
 
 
 def net(a, W, b, scale):
@@ -87,7 +92,9 @@ def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
 def train_chunk(workload: Workload, form: str, parameters, rates, x, y, batches):
     """Give the losses of the runs of a chunk after all steps."""
     step, losses = program(workload, form)
-    states = [tuple(torch.zeros_like(w) for _ in range(OPTIMIZERS[workload.optimizer][1])) for w in parameters]
+    states = [
+        tuple(torch.zeros_like(w) for _ in range(OPTIMIZERS[workload.optimizer][1])) for w in parameters
+    ]
     for t in range(workload.steps):
         batch = None if batches is None else batches[t]
         parameters, states = step(parameters, states, rates, x, y, batch, torch.tensor(t + 1.0))
@@ -98,7 +105,9 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     """Have the chunks ready as tensors."""
     x, y = (torch.from_numpy(values) for values in workload.samples())
     batches = torch.from_numpy(workload.batches().copy()) if workload.batch_size else None
-    flat, rates = (torch.from_numpy(values) for values in (workload.weights(n_runs), workload.learning_rates(n_runs)))
+    flat, rates = (
+        torch.from_numpy(values) for values in (workload.weights(n_runs), workload.learning_rates(n_runs))
+    )
     parameters, rates_of = [], []
     for layer, tensors in enumerate(workload.tensors(flat)):
         for w in tensors:
@@ -106,7 +115,10 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
                 parameters.append(w.contiguous())
                 rates_of.append(rates[:, layer].reshape(-1, *[1] * (w.ndim - 1)).contiguous())
     chunks = [
-        ([w[first : first + setting.chunk] for w in parameters], [r[first : first + setting.chunk] for r in rates_of])
+        (
+            [w[first : first + setting.chunk] for w in parameters],
+            [r[first : first + setting.chunk] for r in rates_of],
+        )
         for first in range(0, n_runs, setting.chunk)
     ]
     found = list[torch.Tensor]()
