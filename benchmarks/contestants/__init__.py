@@ -1,4 +1,4 @@
-"""Who trains a workload: one module a contestant, one entry of ``CONTESTANTS`` each, imported when it is asked for.
+"""Who trains a workload: a module and an entry of ``CONTESTANTS`` each, imported when it is asked for.
 
 A contestant's module has the functions of `Contestant`. How it trains a workload hangs on a `Setting`; the best of
 those that it names is taken.
@@ -37,8 +37,8 @@ class Setting(NamedTuple):
 class Trainer(NamedTuple):
     """One way to train some runs.
 
-    `train` alone is timed: from weights in memory to the final weights and their losses in memory. `losses` gives the
-    latter, (n_runs,); `reset` brings back the initial weights where `train` works in place.
+    `train` alone is timed: from weights in memory to the final weights and their losses in memory. `losses` gives
+    the latter, (n_runs,); `reset` brings back the initial weights where `train` works in place.
     """
 
     train: Callable[[], object]

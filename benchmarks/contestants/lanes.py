@@ -12,7 +12,7 @@ from fastbp.kernels import cpu, straight
 from fastbp.kernels.batch import make_batch
 from fastbp.kernels.structure import network_of
 
-# The runs are timed as a part of a sweep so large that straight-line code is compiled for it, where there can be any.
+# The runs are a part of a sweep so large that straight-line code is compiled for it, where there can be any.
 RUNS_IN_ALL = 2**26
 POOL = ThreadPoolExecutor(cpu.n_threads())
 

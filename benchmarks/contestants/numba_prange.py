@@ -112,7 +112,8 @@ def network_of(workload: Workload) -> tuple[Callable, Callable]:
         backward = both(back, backward) if backward else back
         first_weight += (n_in + workload.bias) * n_out
         first_input += n_in
-    assert forward is not None and backward is not None
+    assert forward is not None
+    assert backward is not None
     return forward, backward
 
 
@@ -168,8 +169,7 @@ def program(workload: Workload) -> Callable:
     """Give ``train(w, rates, x, y, batches, losses)`` of many runs, in place."""
     forward, backward = network_of(workload)
     loss_of_sample, update = loss_of(workload), optimizer_of(workload)
-    dtype, structure = np.dtype(workload.dtype).type, workload.structure
-    n_parameters, n_units, n_in = structure.n_parameters, sum(workload.layers), workload.layers[0]
+    dtype, n_units, n_in = np.dtype(workload.dtype).type, sum(workload.layers), workload.layers[0]
     last, one = n_units - workload.layers[-1], dtype(1)
     sizes = [(n_in + workload.bias) * n_out for n_in, n_out in workload.shapes]
     ends = tuple(np.cumsum(sizes).tolist())

@@ -1,4 +1,4 @@
-"""PyTorch: steps compiled by ``torch.compile``, with gradients by ``vmap(grad)``; chunk after chunk of runs."""
+"""PyTorch: steps compiled by ``torch.compile``, gradients by ``vmap(grad)`` or by hand; chunk after chunk of runs."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -10,6 +10,14 @@ from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
+
+
+SLOPES: dict[str, Callable] = {  # from what the activation gives; that of softmax is in cross-entropy's
+    "sigmoid": lambda a: a * (1 - a),
+    "tanh": lambda a: 1 - a * a,
+    "identity": lambda a: 1,
+    "softmax": lambda a: 1,
+}
 
 
 def version() -> str:
@@ -26,7 +34,7 @@ def settings(workload: Workload) -> Iterable[Setting]:
     """Give chunks of runs."""
     return [
         Setting(chunk, form)
-        for form in ("compiled", "eager")
+        for form in GRADIENTS
         for chunk in (64, 256, 2048, 16384)
         if chunk <= workload.n_runs
     ]
@@ -70,11 +78,47 @@ def adam(w, g, state, rate, t):
 OPTIMIZERS: dict[str, tuple[Callable, int]] = {"sgd": (sgd, 0), "adam": (adam, 2)}
 
 
+def automatic(workload: Workload) -> Callable:
+    """Give ``gradients(parameters, x, y)`` of many runs, by ``vmap(grad)``."""
+    return vmap(grad(loss_of(workload)), in_dims=(0, None, None))
+
+
+def by_hand(workload: Workload) -> Callable:
+    """Give ``gradients(parameters, x, y)`` of many runs, as batched products of matrices."""
+    n_tensors = 1 + workload.bias
+
+    def gradients(parameters, x, y):
+        weights = [
+            W if scale == 1 else scale * W
+            for W, scale in zip(parameters[::n_tensors], workload.scales, strict=True)
+        ]
+        a = [x.expand(len(weights[0]), *x.shape)]
+        for layer, (W, activation) in enumerate(zip(weights, workload.activations, strict=True)):
+            b = parameters[layer * n_tensors + 1][:, None] if workload.bias else None
+            z = torch.bmm(a[-1], W) if b is None else torch.baddbmm(b, a[-1], W)
+            a.append(torch.softmax(z, -1) if activation == "softmax" else ACTIVATIONS[activation](z))
+        error = a[-1] - y
+        delta = error / len(x) if workload.loss == "cross_entropy" else error * (2 / y.numel())
+        found: list = []
+        for layer in reversed(range(len(weights))):
+            delta = delta * SLOPES[workload.activations[layer]](a[layer + 1])
+            g = torch.bmm(a[layer].mT, delta)
+            biases = [delta.sum(1)] if workload.bias else []
+            found = [g if workload.scales[layer] == 1 else workload.scales[layer] * g, *biases, *found]
+            if layer:
+                delta = torch.bmm(delta, weights[layer].mT)
+        return found
+
+    return gradients
+
+
+GRADIENTS = {"vmap(grad)": automatic, "by hand": by_hand}
+
+
 @lru_cache
 def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
     """Give ``step(parameters, states, rates, x, y, batch, t)`` of many runs, and their losses."""
-    loss, update = loss_of(workload), OPTIMIZERS[workload.optimizer][0]
-    gradients = vmap(grad(loss), in_dims=(0, None, None))
+    gradients, update = GRADIENTS[form](workload), OPTIMIZERS[workload.optimizer][0]
 
     def step(parameters, states, rates, x, y, batch, t):
         here = (x, y) if batch is None else (x[batch], y[batch])
@@ -82,9 +126,7 @@ def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
         moved = [update(*each, t) for each in zip(parameters, g, states, rates, strict=True)]
         return [w for w, _ in moved], [state for _, state in moved]
 
-    losses = vmap(loss, in_dims=(0, None, None))
-    if form == "eager":
-        return step, losses
+    losses = vmap(loss_of(workload), in_dims=(0, None, None))
     return torch.compile(step, dynamic=False), torch.compile(losses, dynamic=False)
 
 
