@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.contestants import Contestant, Setting, Trainer, contestant
@@ -19,7 +20,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 # Variables that choose a BLAS kernel are not inherited: each library takes what suits the processor.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 CHECKED = 7  # runs whose losses are compared
-PROBE = 5e9  # multiply-adds up to which a setting is tried: some seconds of a slow contestant
+PROBE_SECONDS = 2.0  # a setting that would take longer at the best rate so far is not tried
 
 
 class WorkerError(Exception):
@@ -51,11 +52,9 @@ class Worker:
         """Give the answer to a request; raise `WorkerError` where there is none."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # its end is told below
             self.process.stdin.write(json.dumps([request, arguments]) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its end is told below
         line = self.process.stdout.readline()
         if not line:
             raise WorkerError(f"its process ended with code {self.process.wait()}")
@@ -67,10 +66,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # where it has ended by itself
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended by itself
         self.process.wait()
 
 
@@ -92,10 +89,10 @@ class Desk:
 
     def prepare(self, workload: str, seconds: float) -> dict[str, Any]:
         """Have the contestant warm, in its best setting, with so many runs that a turn takes about `seconds`."""
-        wanted = WORKLOADS[workload]
-        found = {
-            setting: self._runs_a_second(wanted, setting) for setting in affordable(self.contestant, wanted)
-        }
+        wanted, found = WORKLOADS[workload], dict[Setting, float]()
+        for setting in self.contestant.settings(wanted):
+            if not found or setting.chunk <= PROBE_SECONDS * max(found.values()):
+                found[setting] = self._runs_a_second(wanted, setting)
         best = max(found, key=found.__getitem__)
         chunks = min(found[best] * seconds, wanted.n_runs) / best.chunk
         n_runs = min(max(1, int(chunks)) * best.chunk, wanted.n_runs)
@@ -126,14 +123,6 @@ class PeakDesk:
 
         with ThreadPoolExecutor(cpu.n_threads()) as pool:
             return multiply_adds_a_second(dtype, pool, cpu.n_threads(), seconds)
-
-
-def affordable(contestant: Contestant, workload: Workload) -> list[Setting]:
-    """Give the settings that take no minutes to try; the smallest if all do."""
-    settings = list(contestant.settings(workload))
-    a_run = workload.multiply_adds * workload.steps
-    tried = [setting for setting in settings if setting.chunk * a_run <= PROBE]
-    return tried or [min(settings)]
 
 
 def timed(trainer: Trainer) -> float:

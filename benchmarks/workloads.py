@@ -118,7 +118,7 @@ class Workload:
         )
 
     def tensors(self, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Split (n_runs, n_parameters) into each layer's W, (n_runs, n_in, n_out), and b, (n_runs, n_out) or None."""
+        """Split (n_runs, n_parameters) into W, (n_runs, n_in, n_out), and b, (n_runs, n_out) or None, by layer."""
         found, first = [], 0
         for n_in, n_out in self.shapes:
             W = flat[:, first : first + n_in * n_out].reshape(-1, n_in, n_out)

@@ -1,13 +1,17 @@
-"""PyTorch: steps compiled by ``torch.compile``, gradients by ``vmap(grad)`` or by hand; chunk after chunk of runs."""
+"""PyTorch: ``torch.compile`` of a step with ``vmap(grad)``, or batched products by hand; chunks of runs."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import torch
+import torch._dynamo
 from torch.func import grad, vmap
 
 from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
+
+# A program a workload and chunk, all from the source of one function.
+torch._dynamo.config.recompile_limit = 256
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
 
@@ -33,10 +37,7 @@ def obstacle(workload: Workload) -> str:
 def settings(workload: Workload) -> Iterable[Setting]:
     """Give chunks of runs."""
     return [
-        Setting(chunk, form)
-        for form in GRADIENTS
-        for chunk in (64, 256, 2048, 16384)
-        if chunk <= workload.n_runs
+        Setting(chunk, form) for form in FORMS for chunk in (64, 256, 2048, 16384) if chunk <= workload.n_runs
     ]
 
 
@@ -112,13 +113,17 @@ def by_hand(workload: Workload) -> Callable:
     return gradients
 
 
-GRADIENTS = {"vmap(grad)": automatic, "by hand": by_hand}
+FORMS: dict[str, tuple[Callable, Callable]] = {
+    "vmap(grad), compiled": (automatic, lambda program: torch.compile(program, dynamic=False)),
+    "by hand": (by_hand, lambda program: program),
+}
 
 
 @lru_cache
 def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
     """Give ``step(parameters, states, rates, x, y, batch, t)`` of many runs, and their losses."""
-    gradients, update = GRADIENTS[form](workload), OPTIMIZERS[workload.optimizer][0]
+    (gradients_of, compiled), update = FORMS[form], OPTIMIZERS[workload.optimizer][0]
+    gradients = gradients_of(workload)
 
     def step(parameters, states, rates, x, y, batch, t):
         here = (x, y) if batch is None else (x[batch], y[batch])
@@ -126,8 +131,7 @@ def program(workload: Workload, form: str) -> tuple[Callable, Callable]:
         moved = [update(*each, t) for each in zip(parameters, g, states, rates, strict=True)]
         return [w for w, _ in moved], [state for _, state in moved]
 
-    losses = vmap(loss_of(workload), in_dims=(0, None, None))
-    return torch.compile(step, dynamic=False), torch.compile(losses, dynamic=False)
+    return compiled(step), compiled(vmap(loss_of(workload), in_dims=(0, None, None)))
 
 
 @torch.no_grad()
