@@ -2,8 +2,8 @@
 
 Each contestant has a process of its own and is warm before the turns begin (A B C A B C …), in which one works at
 a time, so that a change of the machine's speed meets all. What is timed goes from weights in memory to the final
-weights and their losses in memory, without compiling. All must compute the losses that fastbp computes. One that is
-too slow for all runs of a workload trains some of them; steps a second are what is compared.
+weights and their losses in memory, without compiling. All must compute the losses that fastbp computes. One that
+is too slow for all runs of a workload trains some of them; steps a second are what is compared.
 """
 
 import argparse
