@@ -20,7 +20,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 # Variables that choose a BLAS kernel are not inherited: each library takes what suits the processor.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 CHECKED = 7  # runs whose losses are compared
-PROBE_SECONDS = 2.0  # a setting that would take longer at the best rate so far is not tried
+PROBE = 3.0  # a setting that would take so many turns' time, at the best rate so far, is not tried
 
 
 class WorkerError(Exception):
@@ -65,10 +65,9 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # where it has ended by itself
-            self.process.stdin.close()
-        self.process.wait()
+        # It ends when its input does, or has ended by itself.
+        with suppress(BrokenPipeError), self.process:
+            pass
 
 
 class Desk:
@@ -91,7 +90,7 @@ class Desk:
         """Have the contestant warm, in its best setting, with so many runs that a turn takes about `seconds`."""
         wanted, found = WORKLOADS[workload], dict[Setting, float]()
         for setting in self.contestant.settings(wanted):
-            if not found or setting.chunk <= PROBE_SECONDS * max(found.values()):
+            if not found or setting.chunk <= PROBE * seconds * max(found.values()):
                 found[setting] = self._runs_a_second(wanted, setting)
         best = max(found, key=found.__getitem__)
         chunks = min(found[best] * seconds, wanted.n_runs) / best.chunk
