@@ -76,7 +76,7 @@ class Desk:
     def __init__(self, name: str):
         self.contestant: Contestant = contestant(name)
         self.trainer: Trainer
-        self.repeats = 1
+        self.least = 0.0
 
     def version(self) -> str:
         """Name the library and its version."""
@@ -96,10 +96,10 @@ class Desk:
         chunks = min(found[best] * seconds, wanted.n_runs) / best.chunk
         n_runs = min(max(1, int(chunks)) * best.chunk, wanted.n_runs)
         self.trainer = self.contestant.trainer(wanted, n_runs, best)
+        self.least = seconds / 2
         timed(self.trainer)
-        self.repeats = max(1, round(seconds / timed(self.trainer)))
         losses = self.trainer.losses()[:CHECKED].tolist()
-        return {"setting": str(best), "n_runs": n_runs, "repeats": self.repeats, "losses": losses}
+        return {"setting": str(best), "n_runs": n_runs, "losses": losses}
 
     def _runs_a_second(self, workload: Workload, setting: Setting) -> float:
         n_runs = min(setting.chunk, workload.n_runs)
@@ -108,8 +108,11 @@ class Desk:
         return n_runs / min(timed(trainer) for _ in range(2))
 
     def turn(self) -> float:
-        """Give the seconds of a training of the runs, the mean of some trainings."""
-        return statistics.mean(timed(self.trainer) for _ in range(self.repeats))
+        """Give the seconds of a training of the runs: the mean of as many as take half a turn's time or more."""
+        taken = [timed(self.trainer)]
+        while sum(taken) < self.least:
+            taken.append(timed(self.trainer))
+        return statistics.mean(taken)
 
 
 class PeakDesk:
