@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -169,36 +170,65 @@ def digits(n_samples: int) -> Callable[[], Arrays]:
     return data
 
 
-SIGMOIDS = ("sigmoid", "sigmoid")
-FRACTAL = {"activations": ("tanh", "identity"), "bias": False, "dtype": "float64", "layer_rates": True}
-_2_2_2 = {"layers": (2, 2, 2), "activations": SIGMOIDS, "data": notebook_sample, "n_samples": 1}
-
-
-def fractal(name: str, width: int, n_samples: int, **options) -> Workload:
-    """Give the trainability fractal (arXiv 2402.06184): no biases, z = sqrt(2 / n) x W1, out = tanh(z) W2 / n."""
-    summary = f"tanh fractal, width {width}, {n_samples} sample{'s'[: n_samples > 1]}"
+def smallest(name: str, dtype: str, **options: Any) -> Workload:
+    """Give the notebook's network and sample."""
     return Workload(
         name,
-        summary,
-        (width, width, 1),
-        data=drawn(n_samples, width, 1, bounded=False),
-        n_samples=n_samples,
-        scale=(sqrt(2 / width), 1 / width),
-        **FRACTAL,
+        "2-2-2 sigmoid, 1 sample",
+        layers=(2, 2, 2),
+        activations=("sigmoid", "sigmoid"),
+        dtype=dtype,
+        data=notebook_sample,
+        n_samples=1,
         **options,
     )
 
 
-def sigmoids(name: str, layers: tuple[int, ...], n_samples: int, **options) -> Workload:
-    """Give a network of sigmoids on drawn samples, in float32."""
+def fractal(name: str, width: int, n_samples: int, **options: Any) -> Workload:
+    """Give the trainability fractal (arXiv 2402.06184): no biases, z = sqrt(2 / n) x W1, out = tanh(z) W2 / n."""
+    return Workload(
+        name,
+        f"tanh fractal, width {width}, {n_samples} sample{'s'[: n_samples > 1]}",
+        layers=(width, width, 1),
+        activations=("tanh", "identity"),
+        dtype="float64",
+        data=drawn(n_samples, width, 1, bounded=False),
+        n_samples=n_samples,
+        layer_rates=True,
+        scale=(sqrt(2 / width), 1 / width),
+        bias=False,
+        **options,
+    )
+
+
+def sigmoids(name: str, layers: tuple[int, ...], n_samples: int, **options: Any) -> Workload:
+    """Give a network of sigmoids on drawn samples."""
     return Workload(
         name,
         f"{'-'.join(map(str, layers))} sigmoid, {n_samples} samples",
-        layers,
-        ("sigmoid",) * (len(layers) - 1),
-        "float32",
-        drawn(n_samples, layers[0], layers[-1], bounded=True),
-        n_samples,
+        layers=layers,
+        activations=("sigmoid",) * (len(layers) - 1),
+        dtype="float32",
+        data=drawn(n_samples, layers[0], layers[-1], bounded=True),
+        n_samples=n_samples,
+        **options,
+    )
+
+
+def classifier(name: str, **options: Any) -> Workload:
+    """Give a classifier of handwritten digits; an epoch is 56 batches of 32, all of them full."""
+    return Workload(
+        name,
+        "digits 64-32-10, batches of 32, Adam",
+        layers=(64, 32, 10),
+        activations=("tanh", "softmax"),
+        dtype="float32",
+        data=digits(1792),
+        n_samples=1792,
+        rates=(3e-4, 3e-3),
+        loss="cross_entropy",
+        optimizer="adam",
+        batch_size=32,
         **options,
     )
 
@@ -206,57 +236,17 @@ def sigmoids(name: str, layers: tuple[int, ...], n_samples: int, **options) -> W
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload(
-            "2-2-2-f64",
-            "2-2-2 sigmoid, 1 sample",
-            dtype="float64",
-            n_runs=2**20,
-            steps=100,
-            jax_ratio=5,
-            **_2_2_2,
-        ),
-        Workload(
-            "2-2-2-f32",
-            "2-2-2 sigmoid, 1 sample",
-            dtype="float32",
-            n_runs=2**20,
-            steps=100,
-            jax_ratio=9,
-            **_2_2_2,
-        ),
-        # Slow enough for a loss to be left after 500 steps.
+        smallest("2-2-2-f64", "float64", n_runs=2**20, steps=100, jax_ratio=5),
+        smallest("2-2-2-f32", "float32", n_runs=2**20, steps=100, jax_ratio=9),
+        # Rates so low that a loss is left after 500 steps.
         fractal("fractal-16-1", 16, 1, n_runs=2**15, steps=500, rates=(1e-3, 1e-2), jax_ratio=6),
         fractal("fractal-8-72", 8, 72, n_runs=2**14, steps=100, jax_ratio=4.5, share=0.45),
         fractal("fractal-16-272", 16, 272, n_runs=2**11, steps=100, jax_ratio=5, share=0.55),
         sigmoids("16-16-1", (16, 16, 1), 16, n_runs=2**16, steps=100, jax_ratio=5, share=0.60),
         sigmoids("8-16-16-4", (8, 16, 16, 4), 64, n_runs=2**13, steps=100, jax_ratio=8, share=0.60),
-        Workload(
-            "digits",
-            "digits 64-32-10, batches of 32, Adam",
-            (64, 32, 10),
-            ("tanh", "softmax"),
-            "float32",
-            # 56 batches of 32 an epoch, all of them full; ten epochs.
-            digits(1792),
-            1792,
-            n_runs=256,
-            steps=560,
-            rates=(3e-4, 3e-3),
-            loss="cross_entropy",
-            optimizer="adam",
-            batch_size=32,
-            jax_ratio=4,
-            share=0.45,
-        ),
-        Workload(
-            "notebook",
-            "2-2-2 sigmoid, 1 sample, 7 runs, 3 steps, all numbers",
-            dtype="float32",
-            n_runs=7,
-            steps=3,
-            records=True,
-            **_2_2_2,
-        ),
+        classifier("digits", n_runs=256, steps=560, jax_ratio=4, share=0.45),
+        # Every weight and gradient of every step is taken, as one who learns backpropagation does.
+        smallest("notebook", "float32", n_runs=7, steps=3, records=True),
     )
 }
 # How many times as fast as each contestant fastbp should be; as JAX, each workload says.
