@@ -53,8 +53,10 @@ def take_turns(workers: dict[str, Worker], ready: list[Measured], turns: int) ->
     for _ in range(turns):
         going = [measured for measured in ready if not measured.obstacle]
         rates = {measured.contestant: rate(workers[measured.contestant], measured) for measured in going}
+        if ready[0].obstacle:
+            raise WorkerError(f"fastbp: {ready[0].obstacle}")
         peak = workers["peak"].ask("turn", dtype=ready[0].workload.dtype, seconds=PEAK_SECONDS)
-        for measured in going:
+        for measured in (measured for measured in going if not measured.obstacle):
             measured.rates.append(rates[measured.contestant])
             measured.own.append(rates["fastbp"])
             measured.peaks.append(peak)

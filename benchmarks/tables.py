@@ -89,15 +89,12 @@ HEADER = ("contestant", "million steps/s", "fastbp is faster by", "share of peak
 
 
 def row(measured: Measured) -> tuple[str, ...]:
-    """Write a line of a table."""
-    name = measured.version or measured.contestant
-    if not measured.rates:
-        return name, measured.obstacle, "", "", measured.targets
+    """Write the line of a contestant that was measured."""
     ratio = measured.ratio
     return (
-        name,
+        measured.version,
         written(spread(rate / 1e6 for rate in measured.rates)),
-        f"{written(ratio)}" if ratio else "",
+        written(ratio) if ratio else "",
         f"{measured.share:.1%}",
         measured.targets,
     )
@@ -112,7 +109,7 @@ def table(rows: list[Measured]) -> Table:
     """Give the table of one workload for the terminal."""
     found = Table(*HEADER, title=title(rows[0].workload), width=100)
     for measured in rows:
-        if measured.rates:
+        if not measured.obstacle:
             found.add_row(*row(measured))
     return found
 
@@ -123,8 +120,8 @@ def markdown(rows: list[Measured], machine: dict[str, str]) -> str:
     for workload in dict.fromkeys(measured.workload for measured in rows):
         lines += ["", f"## {title(workload)}", "", f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
         here = [measured for measured in rows if measured.workload == workload]
-        lines += [f"| {' | '.join(row(measured))} |" for measured in here if measured.rates]
-        without = [measured for measured in here if not measured.rates]
+        lines += [f"| {' | '.join(row(measured))} |" for measured in here if not measured.obstacle]
+        without = [measured for measured in here if measured.obstacle]
         lines += [""] * bool(without)
         lines += [f"- {measured.contestant}: {measured.obstacle}" for measured in without]
     return "\n".join(lines) + "\n"

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 
 import numpy as np
 
 from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
+from fastbp.kernels.cpu import n_threads
 
 
 def sigmoid(z):
@@ -128,7 +128,7 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     """Have the chunks ready."""
     x, y = workload.samples()
     weights, rates = workload.weights(n_runs), workload.learning_rates(n_runs)[:, :, None, None]
-    pool, found = ThreadPoolExecutor(cpu_count()), list[np.ndarray]()
+    pool, found = ThreadPoolExecutor(n_threads()), list[np.ndarray]()
 
     def train_from(first: int) -> np.ndarray:
         runs = slice(first, first + setting.chunk)

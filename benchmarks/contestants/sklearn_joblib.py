@@ -6,7 +6,6 @@ workloads it can express the classification alone.
 
 import warnings
 from collections.abc import Iterable
-from os import cpu_count
 
 import numpy as np
 import sklearn
@@ -17,6 +16,7 @@ from sklearn.neural_network import MLPClassifier
 
 from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
+from fastbp.kernels.cpu import n_threads
 
 ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "identity": "identity"}
 
@@ -39,7 +39,7 @@ def obstacle(workload: Workload) -> str:
 
 def settings(workload: Workload) -> Iterable[Setting]:
     """Give one setting: some runs for each process."""
-    yield Setting(4 * (cpu_count() or 1))
+    yield Setting(4 * n_threads())
 
 
 class Given(np.random.RandomState):
