@@ -9,6 +9,8 @@ from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
 from fastbp.kernels.cpu import n_threads
 
+POOL = ThreadPoolExecutor(n_threads())
+
 
 def sigmoid(z):
     """1 / (1 + exp(-z))."""
@@ -128,7 +130,7 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     """Have the chunks ready."""
     x, y = workload.samples()
     weights, rates = workload.weights(n_runs), workload.learning_rates(n_runs)[:, :, None, None]
-    pool, found = ThreadPoolExecutor(n_threads()), list[np.ndarray]()
+    found = list[np.ndarray]()
 
     def train_from(first: int) -> np.ndarray:
         runs = slice(first, first + setting.chunk)
@@ -138,6 +140,6 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
         return train_chunk(workload, x, y, parameters, rates[runs].swapaxes(0, 1))
 
     def train() -> None:
-        found[:] = pool.map(train_from, range(0, n_runs, setting.chunk))
+        found[:] = POOL.map(train_from, range(0, n_runs, setting.chunk))
 
     return Trainer(train, lambda: np.concatenate(found))
