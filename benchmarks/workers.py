@@ -90,11 +90,11 @@ class Desk:
         """Have the contestant warm, in its best setting, with so many runs that a turn takes about `seconds`."""
         wanted, found = WORKLOADS[workload], dict[Setting, float]()
         for setting in self.contestant.settings(wanted):
-            if not found or setting.chunk <= PROBE * seconds * max(found.values()):
+            if not found or setting.runs <= PROBE * seconds * max(found.values()):
                 found[setting] = self._runs_a_second(wanted, setting)
         best = max(found, key=found.__getitem__)
-        chunks = min(found[best] * seconds, wanted.n_runs) / best.chunk
-        n_runs = min(max(1, int(chunks)) * best.chunk, wanted.n_runs)
+        times = int(min(found[best] * seconds, wanted.n_runs) / best.runs)
+        n_runs = min(max(1, times) * best.runs, wanted.n_runs)
         self.trainer = self.contestant.trainer(wanted, n_runs, best)
         self.least = seconds / 2
         timed(self.trainer)
@@ -102,7 +102,7 @@ class Desk:
         return {"setting": str(best), "n_runs": n_runs, "losses": losses}
 
     def _runs_a_second(self, workload: Workload, setting: Setting) -> float:
-        n_runs = min(setting.chunk, workload.n_runs)
+        n_runs = min(setting.runs, workload.n_runs)
         trainer = self.contestant.trainer(workload, n_runs, setting)
         timed(trainer)  # compiles
         return n_runs / min(timed(trainer) for _ in range(2))

@@ -24,14 +24,21 @@ CONTESTANTS = {
 
 
 class Setting(NamedTuple):
-    """The runs that are trained together, and which of its programs a contestant uses."""
+    """The runs of a chunk, the chunks side by side on threads, and which of its programs a contestant uses."""
 
     chunk: int
+    side_by_side: int = 1
     form: str = ""
+
+    @property
+    def runs(self) -> int:
+        """The least runs that keep all threads busy."""
+        return self.chunk * self.side_by_side
 
     def __str__(self) -> str:
         """Say both in words."""
-        return f"{self.form}{', ' * bool(self.form)}{self.chunk} runs"
+        chunks = f"{self.side_by_side} x " if self.side_by_side > 1 else ""
+        return f"{self.form}{', ' * bool(self.form)}{chunks}{self.chunk} runs"
 
 
 class Trainer(NamedTuple):
@@ -59,7 +66,7 @@ class Contestant(Protocol):
         """Give the settings that are tried."""
 
     def trainer(self, workload: Workload, n_runs: int, setting: Setting) -> Trainer:
-        """Have some runs ready to be trained; `n_runs` is a multiple of the chunk, or less than one."""
+        """Have some runs ready to be trained; `n_runs` is a multiple of the setting's, or less."""
 
 
 def contestant(name: str) -> Contestant:

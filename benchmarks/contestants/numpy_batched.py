@@ -44,7 +44,8 @@ def obstacle(workload: Workload) -> str:
 
 def settings(workload: Workload) -> Iterable[Setting]:
     """Give chunks of runs."""
-    return [Setting(chunk) for chunk in (16, 64, 256, 1024, 8192) if chunk <= workload.n_runs]
+    chunks = (16, 64, 256, 1024, 8192)
+    return [Setting(chunk, n_threads()) for chunk in chunks if chunk * n_threads() <= workload.n_runs]
 
 
 def forward(workload: Workload, parameters, x) -> list[np.ndarray]:

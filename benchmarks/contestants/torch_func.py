@@ -1,6 +1,7 @@
-"""PyTorch: ``torch.compile`` of a step with ``vmap(grad)``, or batched products by hand; chunks of runs."""
+"""PyTorch: ``torch.compile`` of a step with ``vmap(grad)``, or batched products by hand; chunks on threads."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import torch
@@ -9,9 +10,22 @@ from torch.func import grad, vmap
 
 from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
+from fastbp.kernels.cpu import n_threads
 
-# A program a workload and chunk, all from the source of one function.
-torch._dynamo.config.recompile_limit = 256
+
+def allow_programs() -> None:
+    """Let a thread use a program a workload and chunk, all from the source of one function."""
+    torch._dynamo.config.recompile_limit = 256
+
+
+def work_alone() -> None:
+    """Have a thread that shares no operation with others."""
+    torch.set_num_threads(1)
+    allow_programs()
+
+
+allow_programs()
+POOL = ThreadPoolExecutor(n_threads(), initializer=work_alone)  # for chunks side by side
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
 
@@ -35,10 +49,14 @@ def obstacle(workload: Workload) -> str:
 
 
 def settings(workload: Workload) -> Iterable[Setting]:
-    """Give chunks of runs."""
-    return [
-        Setting(chunk, form) for form in FORMS for chunk in (64, 256, 2048, 16384) if chunk <= workload.n_runs
+    """Give chunks of runs, one after the other on all threads, or side by side."""
+    compiled, by_hand = FORMS
+    settings = [
+        *(Setting(chunk, 1, compiled) for chunk in (256, 2048, 16384)),
+        *(Setting(chunk, n_threads(), compiled) for chunk in (64, 256, 2048)),
+        *(Setting(chunk, n_threads(), by_hand) for chunk in (64, 256)),
     ]
+    return [setting for setting in settings if setting.runs <= workload.n_runs]
 
 
 def net(a, W, b, scale):
@@ -170,6 +188,7 @@ def trainer(workload: Workload, n_runs: int, setting: Setting) -> Trainer:
     found = list[torch.Tensor]()
 
     def train() -> None:
-        found[:] = [train_chunk(workload, setting.form, *chunk, x, y, batches) for chunk in chunks]
+        mapped = map if setting.side_by_side == 1 else POOL.map
+        found[:] = mapped(lambda chunk: train_chunk(workload, setting.form, *chunk, x, y, batches), chunks)
 
     return Trainer(train, lambda: torch.cat(found).numpy(), found.clear)
