@@ -170,11 +170,11 @@ def digits(n_samples: int) -> Callable[[], Arrays]:
     return data
 
 
-def smallest(name: str, dtype: str, **options: Any) -> Workload:
-    """Give the notebook's network and sample."""
+def smallest(name: str, dtype: str, asked: str = "", **options: Any) -> Workload:
+    """Give the notebook's network and sample; `asked` says what is asked for beside the losses."""
     return Workload(
         name,
-        "2-2-2 sigmoid, 1 sample",
+        f"2-2-2 sigmoid, 1 sample{asked}",
         layers=(2, 2, 2),
         activations=("sigmoid", "sigmoid"),
         dtype=dtype,
@@ -246,7 +246,7 @@ WORKLOADS = {
         sigmoids("8-16-16-4", (8, 16, 16, 4), 64, n_runs=2**13, steps=100, jax_ratio=8, share=0.60),
         classifier("digits", n_runs=256, steps=560, jax_ratio=4, share=0.45),
         # Every weight and gradient of every step is taken, as one who learns backpropagation does.
-        smallest("notebook", "float32", n_runs=7, steps=3, records=True),
+        smallest("notebook", "float32", ", 7 runs, all numbers", n_runs=7, steps=3, records=True),
     )
 }
 # How many times as fast as each contestant fastbp should be; as JAX, each workload says.

@@ -12,20 +12,10 @@ from benchmarks.contestants import Setting, Trainer
 from benchmarks.workloads import Workload
 from fastbp.kernels.cpu import n_threads
 
-
-def allow_programs() -> None:
-    """Let a thread use a program a workload and chunk, all from the source of one function."""
-    torch._dynamo.config.recompile_limit = 256
-
-
-def work_alone() -> None:
-    """Have a thread that shares no operation with others."""
-    torch.set_num_threads(1)
-    allow_programs()
-
-
-allow_programs()
-POOL = ThreadPoolExecutor(n_threads(), initializer=work_alone)  # for chunks side by side
+# A program a workload and chunk, all from the source of one function.
+torch._dynamo.config.recompile_limit = 256
+# For chunks side by side, each on one thread.
+POOL = ThreadPoolExecutor(n_threads(), initializer=torch.set_num_threads, initargs=(1,))
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
 
@@ -49,11 +39,10 @@ def obstacle(workload: Workload) -> str:
 
 
 def settings(workload: Workload) -> Iterable[Setting]:
-    """Give chunks of runs, one after the other on all threads, or side by side."""
+    """Give chunks of runs: compiled on all threads, by hand side by side."""
     compiled, by_hand = FORMS
     settings = [
-        *(Setting(chunk, 1, compiled) for chunk in (256, 2048, 16384)),
-        *(Setting(chunk, n_threads(), compiled) for chunk in (64, 256, 2048)),
+        *(Setting(chunk, 1, compiled) for chunk in (64, 256, 2048, 16384)),
         *(Setting(chunk, n_threads(), by_hand) for chunk in (64, 256)),
     ]
     return [setting for setting in settings if setting.runs <= workload.n_runs]
