@@ -20,7 +20,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 # Variables that choose a BLAS kernel are not inherited: each library takes what suits the processor.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 CHECKED = 7  # runs whose losses are compared
-PROBE = 3.0  # a setting that would take so many turns' time, at the best rate so far, is not tried
+PROBE = 1.5  # a setting that would take so many turns' time, at the best rate so far, is not tried
 
 
 class WorkerError(Exception):
@@ -91,7 +91,7 @@ class Desk:
         wanted, found = WORKLOADS[workload], dict[Setting, float]()
         for setting in self.contestant.settings(wanted):
             if not found or setting.runs <= PROBE * seconds * max(found.values()):
-                found[setting] = self._runs_a_second(wanted, setting)
+                found[setting] = self._runs_a_second(wanted, setting, seconds)
         best = max(found, key=found.__getitem__)
         times = int(min(found[best] * seconds, wanted.n_runs) / best.runs)
         n_runs = min(max(1, times) * best.runs, wanted.n_runs)
@@ -101,18 +101,15 @@ class Desk:
         losses = self.trainer.losses()[:CHECKED].tolist()
         return {"setting": str(best), "n_runs": n_runs, "losses": losses}
 
-    def _runs_a_second(self, workload: Workload, setting: Setting) -> float:
+    def _runs_a_second(self, workload: Workload, setting: Setting, seconds: float) -> float:
         n_runs = min(setting.runs, workload.n_runs)
         trainer = self.contestant.trainer(workload, n_runs, setting)
         timed(trainer)  # compiles
-        return n_runs / min(timed(trainer) for _ in range(2))
+        return n_runs / min(trainings(trainer, seconds / 4))
 
     def turn(self) -> float:
         """Give the seconds of a training of the runs: the mean of as many as take half a turn's time or more."""
-        taken = [timed(self.trainer)]
-        while sum(taken) < self.least:
-            taken.append(timed(self.trainer))
-        return statistics.mean(taken)
+        return statistics.mean(trainings(self.trainer, self.least))
 
 
 class PeakDesk:
@@ -125,6 +122,14 @@ class PeakDesk:
 
         with ThreadPoolExecutor(cpu.n_threads()) as pool:
             return multiply_adds_a_second(dtype, pool, cpu.n_threads(), seconds)
+
+
+def trainings(trainer: Trainer, least: float) -> list[float]:
+    """Give the seconds of each of some trainings, which take `least` seconds or more together."""
+    taken = [timed(trainer)]
+    while sum(taken) < least:
+        taken.append(timed(trainer))
+    return taken
 
 
 def timed(trainer: Trainer) -> float:

@@ -18,8 +18,6 @@ torch._dynamo.config.recompile_limit = 256
 POOL = ThreadPoolExecutor(n_threads(), initializer=torch.set_num_threads, initargs=(1,))
 
 ACTIVATIONS: dict[str, Callable] = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z}
-
-
 SLOPES: dict[str, Callable] = {  # from what the activation gives; that of softmax is in cross-entropy's
     "sigmoid": lambda a: a * (1 - a),
     "tanh": lambda a: 1 - a * a,
