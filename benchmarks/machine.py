@@ -4,11 +4,10 @@ import datetime
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from fastbp.kernels.cpu import n_threads
+from benchmarks.measuring import processor
 
 LIBRARIES = ("fastbp", "numba", "llvmlite", "numpy", "jax", "torch", "scikit-learn", "joblib", "keras")
 # The widest of the processor's features names its vectors.
@@ -19,7 +18,6 @@ def described() -> dict[str, str]:
     """Give what the machine has, by name."""
     return {
         "processor": processor(),
-        "processors used": f"{n_threads()} of {os.cpu_count()}",
         "vectors": vectors(),
         "memory": memory(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -28,19 +26,11 @@ def described() -> dict[str, str]:
     }
 
 
-def processor() -> str:
-    """Give the processor's model and LLVM's name of its kind."""
-    name = ""
-    if (information := Path("/proc/cpuinfo")).exists():
-        fields = (line.partition(":") for line in information.read_text().splitlines())
-        name = next((value.strip() for key, _, value in fields if key.strip() == "model name"), "")
-    return f"{name or platform.processor() or platform.machine()} ({llvm.get_host_cpu_name()})"
-
-
 def vectors() -> str:
-    """Name the widest vectors."""
+    """Name the widest vectors, and what LLVM calls the processor."""
     features = llvm.get_host_cpu_features()
-    return next((name for feature, name in VECTORS.items() if features.get(feature)), "none known")
+    widest = next((name for feature, name in VECTORS.items() if features.get(feature)), "none known")
+    return f"{widest} ({llvm.get_host_cpu_name()})"
 
 
 def memory() -> str:

@@ -134,7 +134,7 @@ def _measured(
     end = time.perf_counter() + seconds
     for shard in _shards(plan, group):
         batch = prepare(plan, structure, plan.runs(shard), plan.data, pool, threads)
-        rates.append(_runs_a_second(batch, pool, threads, seconds))
+        rates.append(_runs_a_second(batch, group.n_runs, pool, threads, seconds))
         if time.perf_counter() >= end and rates[-1][1] > 0:
             break
     long = [rate for took, rate in rates if took >= LEAST_SECONDS]
@@ -152,12 +152,12 @@ def _measured(
     )
 
 
-def _compile(batch: Batch, pool: ThreadPoolExecutor, threads: int) -> None:
-    """Have everything ready that trains a batch, and train nothing of it."""
+def _compile(batch: Batch, n_runs: int, pool: ThreadPoolExecutor, threads: int) -> None:
+    """Have everything ready that trains a batch of a group of `n_runs`, and train nothing of it."""
     cancelled = threading.Event()
     cancelled.set()
     with suppress(CancelledError):
-        cpu.train_batch(batch, pool, threads, cancelled)
+        cpu.train_batch(batch, pool, threads, cancelled, n_runs_in_all=n_runs)
 
 
 def _shards(plan: Plan, group: Group) -> Iterator[Shard]:
@@ -169,17 +169,17 @@ def _shards(plan: Plan, group: Group) -> Iterator[Shard]:
 
 
 def _runs_a_second(
-    batch: Batch, pool: ThreadPoolExecutor, threads: int, seconds: float
+    batch: Batch, n_runs: int, pool: ThreadPoolExecutor, threads: int, seconds: float
 ) -> tuple[float, float]:
-    """Train a batch, or as much of it as there is time for; give seconds and runs a second."""
-    _compile(batch, pool, threads)
+    """Train a batch of a group, or as much of it as there is time for; give seconds and runs a second."""
+    _compile(batch, n_runs, pool, threads)
     cancel, done = threading.Event(), list[float]()
     began = time.perf_counter()
     alarm = threading.Timer(seconds, cancel.set)
     alarm.start()
     try:
         with suppress(CancelledError):
-            cpu.train_batch(batch, pool, threads, cancel, done.append)
+            cpu.train_batch(batch, pool, threads, cancel, done.append, n_runs)
     finally:
         alarm.cancel()
     took = time.perf_counter() - began

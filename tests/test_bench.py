@@ -80,7 +80,7 @@ def test_the_largest_groups_are_measured_and_stand_for_the_others(monkeypatch):
 def test_compiling_is_not_measured(monkeypatch):
     calls = []
 
-    def train_batch(batch, pool, threads, cancel, advance=None):
+    def train_batch(batch, pool, threads, cancel, advance=None, n_runs_in_all=None):
         calls.append(cancel.is_set())
         if not cancel.is_set():
             advance(batch.n_runs)

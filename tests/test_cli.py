@@ -105,6 +105,19 @@ def test_the_script_runs_the_notebook(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["notebook.toml", "results"]
 
 
+def test_a_sweep_does_not_wait_for_pandas(small):
+    code = """
+import sys, fastbp.start
+try:
+    fastbp.start.main()
+except SystemExit:
+    print("pandas" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, "sweep", small, "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_the_script_says_what_is_wrong(folder):
     done = script("sweep", "nowhere.toml")
     assert (done.returncode, done.stdout) == (2, "")

@@ -331,7 +331,7 @@ POLYNOMIALS = {
 def test_coefficients_are_the_chebyshev_interpolant(function):
     n, quotient, first, last, weight, precision = POLYNOMIALS[function]
     numbers = in_source(function, n)
-    if quotient is EXPONENTIAL:  # its coefficients fall from power to power; Estrin's scheme has them in pairs
+    if quotient is EXPONENTIAL:  # from power to power they fall; Estrin's scheme has them in pairs
         numbers = sorted(numbers, reverse=True)
     with mpmath.workprec(200):
         first, last = (eval(text, vars(mpmath)) for text in (first, last))

@@ -25,6 +25,7 @@ from fastbp.kernels.metrics import (
     n_metrics,
 )
 from fastbp.kernels.network import Network, sizes
+from fastbp.kernels.subnormals import flush_subnormals, restore_subnormals
 from fastbp.kernels.training import Order, Record, Run, scratch_size, train
 
 # Seconds of one call into compiled code: long against the call's cost, short against a person's Ctrl-C.
@@ -39,6 +40,7 @@ def train_blocks(network, steps, arrays, record, order, first, last, start, stop
     `arrays` and `record` are a `Run` and a `Record` whose fields hold all blocks, but for g, inputs, z, a, delta
     and the scratch, which hold one. Compiled it works on Lanes; uncompiled on blocks of one run.
     """
+    state = flush_subnormals()
     for block in range(first, last):
         run = Run(
             rows(arrays.x, block),
@@ -69,6 +71,7 @@ def train_blocks(network, steps, arrays, record, order, first, last, start, stop
             rows(record.delta, block),
         )
         train(borrowed(network), borrowed(run), borrowed(kept), borrowed(order), start, stop, steps)
+    restore_subnormals(state)
 
 
 compiled = cache.cached_njit(train_blocks)

@@ -2,8 +2,8 @@
 
 PyPI's llvmlite brings no vector mathematics library, and one libm call a lane costs ten times the polynomial.
 May import ``lanes``, ``bits`` and ``symbols`` alone. At most 2 units in the last place off over the whole range,
-exact at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` compares with mpmath. All
-coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
+exact at the limits, NaN in, NaN out, the sign of zero kept: ``tests/test_mathematics.py`` compares with mpmath.
+All coefficients are Chebyshev interpolants, recomputed from their definitions in the tests.
 
 Method: Cody and Waite, Software Manual for the Elementary Functions (1980), chapters 5, 6 and 12.
 

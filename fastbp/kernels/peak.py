@@ -1,7 +1,7 @@
 """The peak: how many multiply-adds a second this machine does when it does nothing else.
 
-Chains of ``fma`` on Lanes that never leave the registers, on all threads. May import ``cpu``, ``batch``, ``cache``,
-``lanes``, NumPy and the standard library.
+Chains of ``fma`` on Lanes that never leave the registers, on all threads. May import ``cpu``, ``batch``,
+``cache``, ``lanes``, NumPy and the standard library.
 """
 
 import time

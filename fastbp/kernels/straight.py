@@ -26,6 +26,7 @@ from fastbp.kernels import metrics, training
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.lanes import WIDTH
 from fastbp.kernels.network import Network, scale_row, sizes
+from fastbp.kernels.subnormals import build_flush, build_restore
 from fastbp.kernels.symbols import INDEX, Count, SymbolArray, UnwritableError, Writer
 from fastbp.kernels.training import Order, Record, Run
 
@@ -174,7 +175,9 @@ def _written(batch):
             metrics.finish(network, run.m, run.w, sizes(network)[0], steps)
             flush()
 
+    state = build_flush(builder)
     _loop(builder, first, last, train_block)
+    build_restore(builder, state)
     builder.ret_void()
     return module
 
