@@ -20,7 +20,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 # Variables that choose a BLAS kernel are not inherited: each library takes what suits the processor.
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 CHECKED = 7  # runs whose losses are compared
-PROBE = 1.5  # a setting that would take so many turns' time, at the best rate so far, is not tried
+PROBE = 1.5  # a setting that would take so many turns' time, at the best rate of its form, is not tried
 
 
 class WorkerError(Exception):
@@ -90,7 +90,8 @@ class Desk:
         """Have the contestant warm, in its best setting, with so many runs that a turn takes about `seconds`."""
         wanted, found = WORKLOADS[workload], dict[Setting, float]()
         for setting in self.contestant.settings(wanted):
-            if not found or setting.runs <= PROBE * seconds * max(found.values()):
+            alike = [rate for tried, rate in found.items() if tried.form == setting.form]
+            if not alike or setting.runs <= PROBE * seconds * max(alike):
                 found[setting] = self._runs_a_second(wanted, setting, seconds)
         best = max(found, key=found.__getitem__)
         times = int(min(found[best] * seconds, wanted.n_runs) / best.runs)
