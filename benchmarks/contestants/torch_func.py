@@ -41,7 +41,7 @@ def settings(workload: Workload) -> Iterable[Setting]:
     compiled, by_hand = FORMS
     settings = [
         *(Setting(chunk, 1, compiled) for chunk in (64, 256, 2048, 16384)),
-        *(Setting(chunk, n_threads(), by_hand) for chunk in (64, 256)),
+        *(Setting(chunk, n_threads(), by_hand) for chunk in (16, 64, 256)),
     ]
     return [setting for setting in settings if setting.runs <= workload.n_runs]
 
