@@ -2,9 +2,9 @@
 
 The multiply-adds of the layers are not all that a step takes: each unit has its activation and its slope, each
 parameter its update. The time of each is measured alone, where it is fastest: the multiply-adds in registers, the
-others on rows that stay in the first-level cache, on all processors at once. Their sum is a floor under the time of
-a step, and the multiply-adds' part of it the largest share of the peak that is possible with these functions. Last
-come the steps that fastbp does, in turns with the parts of the floor.
+others on rows that stay in the first-level cache, on all processors at once. Their sum is a floor under the time
+of a step, and the part of the multiply-adds in it the largest share of the peak that is possible with these
+functions. Last come the steps that fastbp does, in turns with the parts of the floor.
 """
 
 import argparse
