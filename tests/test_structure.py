@@ -174,3 +174,23 @@ def test_one_sample_has_no_r2():
 def test_numbers():
     assert (PLAIN.n_parameters, PLAIN.n_units) == (13, 4)
     assert PLAIN._replace(bias=False).n_parameters == 9
+
+
+def chunk(layers, n_samples, batch_size=0):
+    shape = Structure((*layers,), True, ("tanh",) * (len(layers) - 1), "mse", "sgd", 1, "float64", n_samples)
+    return shape._replace(batch_size=batch_size).chunk
+
+
+def test_a_chunk_is_of_an_even_number_of_samples_that_the_caches_hold():
+    assert chunk([2, 2, 2], 1) == 2  # tiles of two
+    assert chunk([2, 2, 2], 32) == 32
+    # 384 / (3 * 4) = 32 samples of 4 units: 100 in chunks of 25, made even.
+    assert chunk([2, 2, 2], 100) == 26
+    # 384 / (3 * 17) = 7, but 16 where the second-level cache holds them.
+    assert chunk([16, 16, 1], 272) == 16
+    assert chunk([64, 32, 10], 1797, 32) == 16
+    # A small batch, but all samples are evaluated now and then.
+    assert chunk([64, 32, 10], 1797, 1) == 16
+    # 8192 / (3 * 512) = 5.
+    assert chunk([16] * 33, 1000) == 6
+    assert chunk([5000, 5000], 7) == 2

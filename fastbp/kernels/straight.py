@@ -32,7 +32,7 @@ from fastbp.kernels.symbols import INDEX, Count, SymbolArray, UnwritableError, W
 from fastbp.kernels.training import Order, Record, Run
 
 # The size of a step up to which straight lines pay; beyond, the tiles are as fast.
-LARGEST = 200
+LARGEST = 330
 SECONDS, SECONDS_A_PIECE = 0.1, 0.008  # that compiling takes: for any network, and for each unit of its size
 GAIN = 2.0  # over the root of the size: the share of the time that straight code saves
 FIELDS = ("x", "y", "w", "hyper", "m", "state")

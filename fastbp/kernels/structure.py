@@ -18,8 +18,10 @@ from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.orders import ORDERS, epoch_size
 from fastbp.kernels.schedules import SCHEDULES
 
-# z, a and delta of a chunk of samples: with the weights and their gradient they stay in the second-level cache.
-NUMBERS_IN_CACHE = 1536
+# How many numbers z, a and delta of a chunk of samples may be: in the first-level cache beside a layer's weights,
+# or, where that were only a few samples, in the second-level cache beside all weights and their gradient.
+FIRST_LEVEL, SECOND_LEVEL = 384, 8192
+FEW = 16  # samples
 
 
 class Structure(NamedTuple):
@@ -103,9 +105,15 @@ class Structure(NamedTuple):
 
     @property
     def chunk(self) -> int:
-        """Samples that go through the network together: an even number, so that tiles of two fit."""
-        fitting = NUMBERS_IN_CACHE // (3 * self.n_units)
-        return max(2, min(fitting, self.n_samples + self.n_samples % 2) // 2 * 2)
+        """Samples that go through the network together: an even number, so that tiles of two fit.
+
+        As many as the caches hold, a step's samples in chunks of about the same size.
+        """
+        of_a_sample = 3 * self.n_units
+        most = max(2, FIRST_LEVEL // of_a_sample, min(FEW, SECOND_LEVEL // of_a_sample))
+        samples = max(self.samples_a_step, min(most, self.n_samples))
+        chunk = -(-samples // -(-samples // most))
+        return chunk + chunk % 2
 
     @property
     def full(self) -> bool:
