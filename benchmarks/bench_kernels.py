@@ -7,10 +7,11 @@ import numba
 import numpy as np
 import pytest
 
+from benchmarks.floor import block, updates
 from fastbp.bench import multiply_adds
 from fastbp.kernels import cpu, optimizers, straight
 from fastbp.kernels.activations import ACTIVATIONS
-from fastbp.kernels.batch import aligned, make_batch
+from fastbp.kernels.batch import make_batch
 from fastbp.kernels.lanes import kernel, rows
 from fastbp.kernels.mathematics import exp
 from fastbp.kernels.matrices import Matrix, multiply
@@ -48,13 +49,6 @@ def tell(benchmark, dtype, n_products):
         benchmark.extra_info |= {"multiply_adds_a_second": rate, "share_of_peak": rate / peak(dtype)}
 
 
-def lanes(dtype, n_rows):
-    """Give a block of numbers about 1."""
-    block = aligned((1, n_rows, cpu.width(dtype)), dtype)
-    block[:] = np.random.default_rng(0).uniform(0.5, 1.5, block.shape)
-    return block
-
-
 @numba.njit(error_model="numpy")
 def products(times, A, a, B, b, sizes, C, c, adds):
     """Multiply so many `times`; a, b, c are the strides of row and column."""
@@ -77,7 +71,7 @@ def products(times, A, a, B, b, sizes, C, c, adds):
 def test_multiply(benchmark, orientation, shape, dtype):
     """The product of a layer, with the strides that `network` gives it; all of a block's own numbers."""
     n_in, n_out, n = shape
-    w, a, delta = (lanes(dtype, size) for size in (n_in * n_out, n * n_in, n * n_out))
+    w, a, delta = (block(dtype, size) for size in (n_in * n_out, n * n_in, n * n_out))
     arguments = {
         "forward": (w, (n_out, 1), a, (1, n_in), (n_in, n_out, n), delta.copy(), (1, n_out), False),
         "delta": (w, (1, n_out), delta, (1, n_out), (n_out, n_in, n), a.copy(), (1, n_in), False),
@@ -106,29 +100,19 @@ def values_of(name):
 @pytest.mark.parametrize("name", VALUES)
 def test_values(benchmark, name, dtype):
     """A function of each of a block's numbers."""
-    z, times = lanes(dtype, ROWS), 100
+    z, times = block(dtype, ROWS), 100
     benchmark(values_of(name), times, z, z.copy())
     if benchmark.stats:
         benchmark.extra_info["values_a_second"] = times * z.size / benchmark.stats["min"]
-
-
-@numba.njit(error_model="numpy")
-def updates(times, kind, w, g, m, v, hyper, c):
-    """Update all parameters so many `times`."""
-    for _ in range(times):
-        own, eta = rows(hyper, 0), rows(hyper, 0)[0]
-        optimizers.update(
-            kind, (rows(w, 0), rows(g, 0), rows(m, 0), rows(v, 0), eta, own, rows(c, 0), 0, w.shape[1])
-        )
 
 
 @dtypes
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_update(benchmark, name, dtype):
     """The update of all parameters of a block."""
-    w, times = lanes(dtype, ROWS), 100
-    hyper = np.full_like(lanes(dtype, 4), 0.5)
-    coefficients = lanes(dtype, optimizers.N_COEFFICIENTS)
+    w, times = block(dtype, ROWS), 100
+    hyper = np.full_like(block(dtype, 4), 0.5)
+    coefficients = block(dtype, optimizers.N_COEFFICIENTS)
     moments = w.copy(), w.copy()
     benchmark(updates, times, list(OPTIMIZERS).index(name), w, w.copy(), *moments, hyper, coefficients)
     if benchmark.stats:

@@ -147,9 +147,7 @@ def hyperparameters(plan: Plan, structure: Structure, runs: Runs) -> np.ndarray:
     """Give the hyperparameters of each run, float64 (n_runs, n_hyperparameters), as the structure numbers them."""
     layered = {name: by_layer(plan, structure, runs, name) for name in ("learning_rate", "scale")}
     rows = list(structure.hyperparameters())
-    hyper = np.empty(
-        (len(rows), len(runs.ids))
-    ).T  # a hyperparameter's values side by side: that is how they come
+    hyper = np.empty((len(rows), len(runs.ids))).T  # the values of each side by side: that is how they come
     for row, (name, layer, default) in enumerate(rows):
         if layer is not None:
             hyper[:, row] = layered[name][:, layer]

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fastbp.batches import prepare
-from fastbp.kernels import cpu
+from fastbp.kernels import cpu, network
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.orders import ORDERS
 from fastbp.kernels.peak import multiply_adds_a_second
-from fastbp.kernels.structure import Structure
+from fastbp.kernels.structure import Structure, network_of
 from fastbp.plan import Group, Plan, Shard
 from fastbp.sweep import Sweep
 
@@ -77,12 +77,10 @@ class Bench(NamedTuple):
 
 def multiply_adds(structure: Structure) -> float:
     """Give the multiply-adds of the layers in one step: forward, gradient, and delta but for the first layer."""
-    pairs = itertools.pairwise(structure.layers)
-    of_a_sample = sum(n_in * n_out * (3 if layer else 2) for layer, (n_in, n_out) in enumerate(pairs))
     replaces = structure.batch_size and ORDERS[structure.batch_order].replaces
     # The last batch of an epoch may be smaller.
     samples = structure.samples_a_step if replaces else structure.n_samples / structure.n_batches
-    return of_a_sample * samples
+    return network.multiply_adds(network_of(structure)) * samples
 
 
 def bench(sweep: Sweep, threads: int | None = None, seconds: float = SECONDS) -> Bench:

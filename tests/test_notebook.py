@@ -7,7 +7,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from runs import JIT
 
 import fastbp
 
@@ -29,12 +28,11 @@ def close(figure, value, scale=0.0):
     """Whether `value` agrees with what was printed, to the last digit printed.
 
     The notebook computed in float32, so that its digits carry a few units of 2^-24 of the largest term that
-    entered them: the figure itself, or `scale` where terms cancelled. Measured: at most 4.1 units, and 5.4 in the
-    interpreter, whose multiply-adds round twice.
+    entered them: the figure itself, or `scale` where terms cancelled. Measured: at most 4.1 units.
     """
     figure = Decimal(figure)
     half_a_digit = Decimal(5).scaleb(figure.as_tuple().exponent - 1)
-    rounding = (5 if JIT else 6) * Decimal(2**-24) * max(abs(figure), Decimal(float(scale)))
+    rounding = 5 * Decimal(2**-24) * max(abs(figure), Decimal(float(scale)))
     return abs(Decimal(float(value)) - figure) <= half_a_digit + rounding
 
 

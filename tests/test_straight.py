@@ -22,9 +22,10 @@ from runs import (
 from fastbp.kernels import cpu, straight
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.network import multiply_adds
 from fastbp.kernels.optimizers import OPTIMIZERS
 from fastbp.kernels.schedules import SCHEDULES
-from fastbp.kernels.straight import Straight, is_possible, multiply_adds
+from fastbp.kernels.straight import Straight, is_possible
 
 pytestmark = pytest.mark.skipif(not JIT, reason="there is no straight code without the compiler")
 dtypes = pytest.mark.parametrize("dtype", DTYPES)

@@ -24,7 +24,7 @@ from fastbp.kernels.metrics import (
     WEIGHT_NORM,
     n_metrics,
 )
-from fastbp.kernels.network import Network, sizes
+from fastbp.kernels.network import Network, multiply_adds, sizes
 from fastbp.kernels.subnormals import flush_subnormals, restore_subnormals
 from fastbp.kernels.training import Order, Record, Run, scratch_size, train
 
@@ -94,7 +94,7 @@ def estimate_seconds(network: Network, steps: int, n_blocks: int, threads: int) 
     other processors differ by what they differ.
     """
     n_parameters, n_units = sizes(network)
-    a_sample = 0.8 * straight.multiply_adds(network) + 10 * n_units
+    a_sample = 0.8 * multiply_adds(network) + 10 * n_units
     a_step = 120 + 3.7 * n_parameters + 10 * network.n_state + network.batch_size * a_sample
     return 1e-9 * a_step * (steps + 0.5) * n_blocks / min(threads, n_blocks)
 

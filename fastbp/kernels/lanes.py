@@ -35,7 +35,7 @@ from numba.extending import (
 )
 
 from fastbp.kernels.pipeline import KernelCompiler
-from fastbp.kernels.symbols import BUILDERS, operation
+from fastbp.kernels.symbols import BUILDERS, is_single, operation
 
 # Two 512-bit registers (or four of 256 bits) a value hide the latency of a multiply-add.
 WIDTH = {"float64": 16, "float32": 32}
@@ -384,7 +384,9 @@ def _lower_len(context, builder, signature, args):
 
 @operation
 def fma(a, b, c):
-    """``a * b + c``, rounded once in lanes (twice in the interpreter)."""
+    """``a * b + c``, rounded once; in the interpreter twice, float32 by way of float64."""
+    if is_single(a) or is_single(b) or is_single(c):
+        return np.float32(float(a) * float(b) + float(c))
     return a * b + c
 
 

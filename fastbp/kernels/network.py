@@ -12,6 +12,7 @@ Source: Rumelhart, Hinton and Williams, Learning representations by back-propaga
 May import the other formulas of ``kernels`` alone.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -125,6 +126,12 @@ def sizes(network):
         n_parameters += layer_size(network.bias, network.layers[layer], network.layers[layer + 1])
         n_units += network.layers[layer + 1]
     return n_parameters, n_units
+
+
+def multiply_adds(network: Network) -> int:
+    """Give the multiply-adds that the layers take for one sample: forward, gradient and delta."""
+    pairs = itertools.pairwise(int(n) for n in network.layers)
+    return sum(n_in * n_out * (2 if layer == 0 else 3) for layer, (n_in, n_out) in enumerate(pairs))
 
 
 @kernel

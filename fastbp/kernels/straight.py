@@ -26,7 +26,7 @@ from numba.core.registry import cpu_target
 from fastbp.kernels import metrics, training
 from fastbp.kernels.batch import Batch
 from fastbp.kernels.lanes import WIDTH
-from fastbp.kernels.network import Network, scale_row, sizes
+from fastbp.kernels.network import Network, multiply_adds, scale_row, sizes
 from fastbp.kernels.subnormals import build_flush, build_restore
 from fastbp.kernels.symbols import INDEX, Count, SymbolArray, UnwritableError, Writer
 from fastbp.kernels.training import Order, Record, Run
@@ -41,12 +41,6 @@ IN_ORDER = Order((), 0, 0)  # type: ignore[arg-type]
 
 _compiler = ThreadPoolExecutor(1, thread_name_prefix="straight")
 _ordered: dict[tuple, Future] = {}
-
-
-def multiply_adds(network: Network) -> int:
-    """Give the multiply-adds that the layers take for one sample: forward, gradient and delta."""
-    pairs = itertools.pairwise(int(n) for n in network.layers)
-    return sum(n_in * n_out * (2 if layer == 0 else 3) for layer, (n_in, n_out) in enumerate(pairs))
 
 
 def size(network: Network) -> int:
