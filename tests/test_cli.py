@@ -436,13 +436,18 @@ def test_bench_in_json(small):
 
 
 @compiled_only
-def test_warmup_says_what_it_did_and_where(small):
+def test_warmup_says_what_it_did_and_where(small, monkeypatch):
+    removed = iter([2, 1, 0])  # what this machine has of other versions is not looked for
+    monkeypatch.setattr(cache, "remove_stale", lambda: next(removed))
     out = fastbp_says("warmup", small, "--dtype", "float64", "--dtype", "float32", "--data", "shared").stdout
-    first, last = out.splitlines()
+    first, between, last = out.splitlines()
     assert re.fullmatch(
         r"training in float64, data that all runs share +(compiled in [\d.]+ s|was there already)", first
     )
+    assert between == "removed the code of 2 other versions"
     assert last == f"kept in {cache.folder()}"
+    one = fastbp_says("warmup", small, "--dtype", "float32").stdout
+    assert one == f"removed the code of 1 other version\n{last}\n"
     assert fastbp_says("warmup", small, "--dtype", "float32").stdout == f"{last}\n"
 
 
